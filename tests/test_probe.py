@@ -22,6 +22,7 @@ from llmpolicy.evaluation.signal_share import (
     intervals,
     mixed,
     mixed_beyond,
+    pass_beyond,
     shares,
 )
 from llmpolicy.session.probe import probe_recipe
@@ -68,6 +69,7 @@ def test_beyond_the_samples_a_fitted_beta_says_what_more_samples_would(a: float,
     found = np.mean([mixed_beyond(*pair, size, *fitted) for pair in pairs])
     truth = np.mean(1 - rates**size - (1 - rates) ** size)
     assert found == pytest.approx(truth, abs=0.03)
+    assert pass_beyond(pairs, size) == pytest.approx(np.mean(1 - (1 - rates) ** size), abs=0.03)
 
 
 def test_an_interval_of_prompts_and_one_of_a_step_hold_as_often_as_they_say() -> None:
@@ -118,7 +120,7 @@ def sampled(**changes: object) -> Sampled:
     [share] = shares([[0.0, 1.0] * 8] * 8, [8], groups=4)
     facts: dict[str, object] = {
         "prompts": 8, "samples": 16, "group": 8, "groups_per_step": 4, "limit": 10, "signal": [share],
-        "rates": [0.5] * 8, "pass_at": {1: 0.5, 16: 0.9}, "lengths": {"mean": 4.0}, "suggested_length": 5,
+        "rates": [0.5] * 8, "pass_at": {1: 0.5, 16: 0.9}, "ceiling": (24, 0.95), "lengths": {"mean": 4.0}, "suggested_length": 5,
         "truncated": Interval(0.0, 0.0, 0.1), "unjudged": 0.0, "mean_reward": 0.5, "top": 1.0,
         "parts": {"right": Part(0.5, 0.5, True, 1.0, 0.001, 0.002)}, "constant": ("7", 0.1),
     }  # fmt: skip

@@ -68,17 +68,12 @@ def _rates(probed: Probed) -> Iterator[str]:
         yield f"  {name:>11} |{bar(count / len(found.rates))}| {count}"
     at = ", ".join(f"pass@{k} {value:.0%}" for k, value in found.pass_at.items())
     yield f"  {at}"
-    most, best = max(found.pass_at.items())
-    per_prompt = max(probed.visits, 1.0) * found.group
-    yield (
-        f"  A training reaches what its samples sometimes reach: about {best:.0%} (pass@{most})"
-        f" unless it learns what none of them showed. {probed.steps} steps sample"
-        f" {_many(per_prompt)} completions of each prompt that they visit."
-    )
-
-
-def _many(number: float) -> str:
-    return f"{number:,.0f}"
+    if found.ceiling is not None:
+        k, best = found.ceiling
+        yield (
+            f"  {probed.steps} steps take {k} samples of a prompt: {best:.0%} are solved in one"
+            " of them. More than that a training reaches only by what other prompts teach."
+        )
 
 
 def _lengths(found: Sampled) -> Iterator[str]:

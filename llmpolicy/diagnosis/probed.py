@@ -61,7 +61,8 @@ class Cost:
 @dataclass(frozen=True, slots=True)
 class Sampled:
     """What the base policy's samples show; lengths are in tokens, ``rates`` are of prompts that are
-    judged, ``group`` is the recipe's.
+    judged, ``group`` is the recipe's. ``ceiling`` is the number of samples that the training
+    takes of a prompt, and pass@k of so many.
     """
 
     prompts: int
@@ -72,6 +73,7 @@ class Sampled:
     signal: Sequence[Share]
     rates: Sequence[float]
     pass_at: Mapping[int, float]
+    ceiling: tuple[int, float] | None
     lengths: Mapping[str, float]
     truncated: Interval
     suggested_length: int | None
@@ -125,6 +127,8 @@ class Probed:
         plain["suggested_length"] = sampled.suggested_length
         plain["pass_rates"] = histogram(sampled.rates)
         plain["pass_at_k"] = {str(k): value for k, value in sampled.pass_at.items()}
+        ceiling = sampled.ceiling
+        plain["ceiling"] = ceiling and {"k": ceiling[0], "value": ceiling[1]}
         plain["parts"] = {name: asdict(part) for name, part in sampled.parts.items()}
         plain["constant"] = sampled.constant and {
             "answer": sampled.constant[0],

@@ -101,6 +101,14 @@ def mixed_beyond(right: int, n: int, size: int, a: float, b: float) -> float:
     return 1 - _moment(a, b, size) - _moment(b, a, size)
 
 
+def pass_beyond(counts: Sequence[tuple[int, int]], k: int) -> float:
+    """The share of prompts that k samples would solve once, from these (right, n): 1 − E[(1 −
+    p)^k], p from the fitted beta distribution.
+    """
+    a, b = fitted_beta(counts)
+    return 1 - math.fsum(_moment(b + n - right, a + right, k) for right, n in counts) / len(counts)
+
+
 def _moment(a: float, b: float, size: int) -> float:
     """E[p^G] of p ~ Beta(a, b)."""
     return math.exp(

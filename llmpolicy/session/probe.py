@@ -19,7 +19,7 @@ from llmpolicy import consent
 from llmpolicy.diagnosis.probed import Cost, Part, Probed, Sampled
 from llmpolicy.episode import Episode
 from llmpolicy.errors import RecipeError, RunError
-from llmpolicy.evaluation.signal_share import SIZES, shares
+from llmpolicy.evaluation.signal_share import SIZES, pass_beyond, shares
 from llmpolicy.plan import Plan, completion_length, fit, require_sandbox
 from llmpolicy.recipe import Grpo, Recipe, Reinforce, dialogue_of, load_recipe, stages_of
 from llmpolicy.recipe.stages import LEARNS_FROM
@@ -214,6 +214,7 @@ def _described(
         signal=shares(paid, sizes, groups=shape.groups, seed=plan.recipe.seed),
         rates=[fmean(map(float, of_prompt)) for of_prompt in verdicts if of_prompt],
         pass_at=_pass_at(verdicts, count),
+        ceiling=_ceiling(verdicts, shape),
         lengths=_lengths([_length(e) for e in episodes]),
         truncated=mean_interval(cut),
         suggested_length=None if dialogue_of(plan.recipe) else _suggested(ended, fmean(cut), limit),
@@ -252,6 +253,13 @@ def _pass_at(verdicts: Sequence[Sequence[bool]], count: int) -> dict[int, float]
         if values:
             found[k] = fmean(values)
     return found
+
+
+def _ceiling(verdicts: Sequence[Sequence[bool]], shape: Shape) -> tuple[int, float] | None:
+    """pass@k of as many samples as the whole training takes of a prompt that it visits."""
+    k = max(round(shape.visits * shape.group), shape.group)
+    pairs = [(sum(of_prompt), len(of_prompt)) for of_prompt in verdicts if of_prompt]
+    return (k, pass_beyond(pairs, k)) if pairs else None
 
 
 def _lengths(lengths: Sequence[int]) -> dict[str, float]:

@@ -8,7 +8,8 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -18,16 +19,16 @@ from typing import Any
 
 from llmpolicy.bounded import read_json
 from llmpolicy.errors import LLMPolicyError, RunError, one_line
-from llmpolicy.plan import Plan
+from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Grpo, Recipe, Reinforce, load_recipe, stages_of
 from llmpolicy.run import Run
 
-STEPS, SECONDS = 12, 45.0
+STEPS, SECONDS = 40, 20.0
 """How many steps are rehearsed, or fewer where the time is up before."""
 WARM = 2
 """The first steps start workers and fill caches: they are left out where there are more."""
-HELD_OUT = 32
-"""Held-out prompts that are asked for their memory; seconds of an evaluation are not measured."""
+LOOKS = 4
+"""What an evaluation comes to in batches: two policies, greedy and sampled."""
 TOLD = "rehearsal.json"
 
 
@@ -101,7 +102,9 @@ def main(asked: str) -> None:
 
 
 def _rehearsed(recipe: Recipe, folder: Path) -> Rehearsed:
+    from llmpolicy.report.plot import plot_run
     from llmpolicy.stages.folders import held
+    from llmpolicy.stages.process import drawn
     from llmpolicy.stages.request import Request
 
     recipe = _shortened(recipe).within(folder)
@@ -111,12 +114,12 @@ def _rehearsed(recipe: Recipe, folder: Path) -> Rehearsed:
         loaded = _loaded(recipe, request)
         with loaded.run() as run:
             assert run is not None
-            before = _processor()
-            _train(recipe, loaded, run)
-            spent = _processor() - before
-            _evaluate(loaded, run)
-        plan = loaded.plan
-        found = _figures(plan, Run.open(folder), spent)
+            watched = _Watched(run.path)
+            _train(recipe, loaded, watched)
+            found = _figures(loaded.plan, watched)
+            _evaluate(loaded, watched, found.tokens / found.seconds)
+            drawn("plot", lambda: plot_run(watched), _say)
+        plan, found = loaded.plan, replace(found, peak=peak_memory(), device=_device_memory())
         del loaded
         gc.collect()
         return _with_worst(found, plan, request)
@@ -130,7 +133,7 @@ def _shortened(recipe: Recipe) -> Recipe:
     """The recipe with few steps, that tells no tracker of itself and looks at no held-out prompt on
     its way.
     """
-    changes: dict[str, Any] = {"time_limit": SECONDS}
+    changes: dict[str, Any] = {"time_limit": SECONDS, "truth": None}
     if recipe.evaluate is not None:
         changes["evaluate"] = recipe.evaluate.model_copy(update={"every": None, "curve": False})
     if recipe.grpo is not None:
@@ -163,33 +166,64 @@ def _train(recipe: Recipe, loaded: Any, run: Run) -> None:
         reinforce.train(last, settings, loaded, run)
 
 
-def _evaluate(loaded: Any, run: Run) -> None:
-    """Ask a few held-out prompts as the end of a run does: it may load a second policy."""
+def _evaluate(loaded: Any, run: Run, rate: float) -> None:
+    """Ask as many held-out prompts as the end of a run asks at once, by a second policy too; where
+    ``rate`` tokens a second leave no time for that, fewer.
+    """
+    from llmpolicy.evaluation.answers import TOKENS_AT_ONCE
     from llmpolicy.stages.evaluation import evaluate_run
 
-    few = replace(loaded.plan, held_out=loaded.plan.held_out[:HELD_OUT])
-    if few.held_out:
-        evaluate_run(few, loaded.policy, run, loaded.start, _say)
+    plan, settings = loaded.plan, loaded.plan.recipe.evaluate
+    if not plan.held_out or settings is None:
+        return
+    rows = sorted(plan.held_out, key=lambda row: -len(str(row.prompt)))
+    begun = [row.prompt for row in rows[:1] if row.prompt]
+    longest = sum(map(len, loaded.policy.encode(begun))) + evaluated_length(plan.recipe)
+    most = min(TOKENS_AT_ONCE, int(rate * SECONDS / LOOKS))
+    asked = most // (longest * max(settings.samples, 1)) + 1
+    evaluate_run(replace(plan, held_out=rows[:asked]), loaded.policy, run, loaded.start, _say)
 
 
-def _figures(plan: Plan, run: Run, spent: float) -> Rehearsed:
+class _Watched(Run):
+    """A run that notes when it logs a step, and the processor seconds of the process by then."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.noted: list[tuple[float, float]] = []
+
+    def log(self, step: int, metrics: Mapping[str, Any], mode: str = "train") -> None:
+        """Append one line to metrics.jsonl."""
+        super().log(step, metrics, mode)
+        if mode == "train" and "loss" in metrics:
+            self.noted.append((time.perf_counter(), processor_seconds()))
+
+
+def _figures(plan: Plan, run: _Watched) -> Rehearsed:
     lines = [line for line in run.metrics("train") if "loss" in line]
     cycle, read = 1, [0.0]
+    wall, processor = map(_between, zip(*run.noted, strict=True))
     if plan.explanation is not None:
         cycle = round(plan.explanation.arithmetic.optimiser_steps_per_generation)
-        seconds = [float(line["step_time"]) for line in lines]
+        wall = [float(line["step_time"]) for line in lines]
         read = [float(line["num_tokens"]) for line in lines]
-    else:
-        times = [float(line["time"]) for line in lines]
-        seconds = [after - before for before, after in pairwise(times)]
     return Rehearsed(
         steps=len(lines),
-        seconds=typical(seconds, cycle),
-        processor=spent / len(lines),
-        tokens=read[-1] / len(read),
+        seconds=typical(wall, cycle),
+        processor=typical(processor, cycle),
+        tokens=read[-1] / len(read) if read[-1] else _written(run) / len(lines),
         peak=peak_memory(),
         device=_device_memory(),
     )
+
+
+def _written(run: Run) -> int:
+    """Tokens that were written, where no log counts those that were read too."""
+    return sum(len(row["token_ids"]) for row in run.rollouts("train"))
+
+
+def _between(times: Sequence[float]) -> list[float]:
+    """Seconds of each step after the first; of the first alone nothing is known."""
+    return [after - before for before, after in pairwise(times)] or [0.0]
 
 
 def typical(seconds: Sequence[float], cycle: int = 1) -> float:
@@ -217,7 +251,8 @@ def _with_worst(found: Rehearsed, plan: Any, request: Any) -> Rehearsed:
     return replace(found, worst=Worst(seconds, peak_memory()))
 
 
-def _processor() -> float:
+def processor_seconds() -> float:
+    """Seconds that processors have spent on this process."""
     times = os.times()
     return times.user + times.system
 
