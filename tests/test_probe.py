@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ from llmpolicy.evaluation.signal_share import (
 from llmpolicy.session.probe import probe_recipe
 from llmpolicy.session.rehearsal import typical
 from llmpolicy.statistics import Interval
+from scripts.receipts import probe as receipt
+
+FEW = ["evaluate.n=100", "evaluate.every=null"]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +131,14 @@ def sampled(**changes: object) -> Sampled:
     return Sampled(**{**facts, **changes})  # type: ignore[arg-type]
 
 
+def test_without_groups_rewards_must_differ_at_all() -> None:
+    """REINFORCE with another baseline than the group's learns from one sample of a prompt."""
+    alone = sampled(group=1, signal=[])
+    assert Probed("it", 10, 1.0, alone, COST).go
+    still = sampled(group=1, signal=[], parts={"right": Part(0.0, 0.0, False, None, None, None)})
+    assert [r.kind for r in Probed("it", 10, 1.0, still, COST).reasons] == ["no_signal"]
+
+
 def dead(value: float) -> list[object]:
     return list(shares([[value] * 16] * 8, [8], groups=4))
 
@@ -194,13 +206,28 @@ def test_a_probe_of_the_quickstart_says_go_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     file = tmp_path / "found.json"
-    done = CliRunner().invoke(app, ["probe", "quickstart", "--prompts", "24", "--json", str(file)])
+    words = ["probe", "quickstart", *FEW, "--prompts", "24", "--json", str(file)]
+    done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
+    assert done.output.rstrip().endswith("GO")
     found = json.loads(file.read_text())
     assert found["schema"] == 1 and found["go"] is True and found["reasons"] == []
     left = {path.name for path in tmp_path.iterdir()}
     assert {name for name in left if not name.startswith("torchinductor")} == {"found.json"}
     live = [found["signal"][str(size)]["value"] for size in (2, 4, 8, 16)]
     assert live == sorted(live) and 0.2 < live[2] < 0.7
-    assert found["seconds_per_step"] > 0 and 10**8 < found["peak_memory"] < 10**10
-    assert found["worst_peak_memory"] >= found["peak_memory"]
+    assert found["worst_peak_memory"] >= found["peak_memory"] > 10**8
+    assert found["seconds_per_step"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart", "shaped reward", "reinforce_addition"])
+def test_a_run_does_what_its_probe_said(name: str) -> None:
+    """Signal of the first step within its interval, memory within 15 %; seconds of the processor
+    within 35 %, for a step takes .1 s and others use the machine. Twelve more: receipts/probe.json.
+    """
+    case = receipt.CASES[name]
+    found = receipt.one(replace(case, changes=[*case.changes, "evaluate.n=100"]))
+    assert found["go"], found
+    assert found["held"]["signal"] and found["held"]["memory"], found
+    assert abs(found["off"]["processor_seconds"]) <= 0.35, found

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from llmpolicy.cli.app import Yes, app, check_file, write_json
+from llmpolicy.signals import terminable
 from llmpolicy.terminal import tell
 
 
@@ -186,7 +187,8 @@ def probe(
 
     check_file(json_file)
     overrides = _with_remote_code(overrides, trust_remote_code)
-    found = probe_recipe(recipe, overrides, prompts=prompts, samples=group, yes=yes)
+    with terminable():  # what it has made goes away with it
+        found = probe_recipe(recipe, overrides, prompts=prompts, samples=group, yes=yes)
     tell(told(found))
     write_json(json_file, found.to_dict())
     return 0 if found.go else 1

@@ -47,7 +47,7 @@ def _signal(found: Sampled) -> Iterator[str]:
         f"groups with a signal, in a step of this batch (95 % of steps; * the recipe's G, of"
         f" {found.groups_per_step} groups)"
     )
-    for share in found.signal:
+    for share in [share for share in found.signal if share.size > 1]:
         mark = "*" if share.size == found.group else " "
         ends = share.of_step
         note = {"beta": "  by a fitted beta", "bound": "  at least", None: ""}[share.beyond]

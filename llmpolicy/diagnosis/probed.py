@@ -15,6 +15,8 @@ CONSTANT = 0.9
 ENOUGH = 0.2
 """The share of groups with a signal that a larger group is suggested for."""
 
+EASIER = "easier questions, a warm start (demonstrations:, sft:) or a reward for a part of it"
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -187,6 +189,10 @@ def _reasons(found: Sampled) -> Iterator[Reason]:
 
 def _signal(found: Sampled) -> Iterator[Reason]:
     here = next((share for share in found.signal if share.size == found.group), None)
+    if found.group < 2:  # another baseline than the group's: rewards must differ at all
+        if all(part.std == 0 for part in found.parts.values()):
+            yield Reason("no_signal", "every sample has the same reward", EASIER)
+        return
     if here is None or here.of_prompts.value * found.groups_per_step >= LIVE_GROUPS:
         return
     says = f"{here.of_prompts.value:.1%} of groups of {found.group} would have a signal"
@@ -194,7 +200,7 @@ def _signal(found: Sampled) -> Iterator[Reason]:
         yield Reason("solved", f"{says}: the base solves it already", "a harder task")
         return
     larger = [s.size for s in found.signal if s.size > found.group and s.of_prompts.low > ENOUGH]
-    remedy = "easier questions, a warm start (demonstrations:, sft:) or a reward for a part of it"
+    remedy = EASIER
     if larger:
         remedy = f"num_generations: {larger[0]}, or {remedy}"
     yield Reason("no_signal", says, remedy)

@@ -4,6 +4,7 @@ signal in every group.
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -14,13 +15,19 @@ from llmpolicy.grpo.trainer import PolicyTrainer
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.tasks import Row
 
-STEPS = 2
-"""The second is measured: the first sets up the optimiser."""
-
 
 def worst_step(plan: Any, policy: CausalLMPolicy, folder: Path) -> float:
-    """Seconds of the step; the policy is of no use afterwards."""
-    changes = {"max_steps": STEPS, "save_strategy": "no", "report_to": "none", "logging_steps": 1}
+    """Seconds of such a step, of the second generation, as the first one sets up the optimiser; the
+    policy is of no use afterwards.
+    """
+    arithmetic = plan.explanation.arithmetic
+    cycle = max(round(arithmetic.optimiser_steps_per_generation), 1)
+    changes = {
+        "max_steps": 2 * cycle,
+        "save_strategy": "no",
+        "report_to": "none",
+        "logging_steps": 1,
+    }
     changes["mask_truncated_completions"] = False
     args = grpo_config(
         {**(plan.recipe.grpo or {}), **changes},
@@ -28,12 +35,12 @@ def worst_step(plan: Any, policy: CausalLMPolicy, folder: Path) -> float:
         seed=plan.recipe.seed,
         reward_weights=plan.rewards.composition.weights,
     )
-    rows = _longest(plan.train_rows, policy, plan.explanation.arithmetic.prompts_per_generation)
+    rows = _longest(plan.train_rows, policy, arithmetic.prompts_per_generation)
     trainer = PolicyTrainer(policy, plan.rewards, rows, args, advantage=_apart)
     policy.codec.stop_ids = []
     trainer.train()
     seconds = [line["step_time"] for line in trainer.state.log_history if "step_time" in line]
-    return float(seconds[-1])
+    return fmean(seconds[-cycle:])
 
 
 def _longest(rows: Sequence[Row], policy: CausalLMPolicy, count: int) -> list[Row]:

@@ -203,8 +203,8 @@ def _described(
     ]
     limit = completion_length(plan.recipe)
     sizes = sorted({*SIZES, shape.group})
-    ended = [_length(e) for e in episodes if not e.truncated]
-    cut = [fmean(float(e.truncated) for e in group) for group in groups]
+    ended = [_length(e) for e in episodes if not _is_cut(e)]
+    cut = [fmean(float(_is_cut(e)) for e in group) for group in groups]
     return Sampled(
         prompts=len(rows),
         samples=count,
@@ -224,6 +224,12 @@ def _described(
         parts=_parts(plan, episodes, count),
         constant=_constant(plan, rows, episodes),
     )
+
+
+def _is_cut(episode: Episode) -> bool:
+    """Whether tokens ran out; a dialogue that has had its turns ends as it may."""
+    dialogue = episode.dialogue
+    return episode.truncated if dialogue is None else dialogue.ended == "tokens"
 
 
 def _length(episode: Episode) -> int:

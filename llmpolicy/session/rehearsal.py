@@ -5,7 +5,6 @@ own: their seconds, their tokens and the memory that they take.
 import gc
 import json
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from llmpolicy.plan import Plan, evaluated_length
 from llmpolicy.recipe import Grpo, Recipe, Reinforce, load_recipe, stages_of
 from llmpolicy.run import Run
 
-STEPS, SECONDS = 40, 20.0
+STEPS, SECONDS = 30, 20.0
 """How many steps are rehearsed, or fewer where the time is up before."""
 WARM = 2
 """The first steps start workers and fill caches: they are left out where there are more."""
@@ -195,22 +194,22 @@ class _Watched(Run):
         """Append one line to metrics.jsonl."""
         super().log(step, metrics, mode)
         if mode == "train" and "loss" in metrics:
-            self.noted.append((time.perf_counter(), processor_seconds()))
+            self.noted.append((time.perf_counter(), time.process_time()))
 
 
 def _figures(plan: Plan, run: _Watched) -> Rehearsed:
     lines = [line for line in run.metrics("train") if "loss" in line]
-    cycle, read = 1, [0.0]
+    cycle, read = 1, 0.0
     wall, processor = map(_between, zip(*run.noted, strict=True))
     if plan.explanation is not None:
         cycle = round(plan.explanation.arithmetic.optimiser_steps_per_generation)
         wall = [float(line["step_time"]) for line in lines]
-        read = [float(line["num_tokens"]) for line in lines]
+        read = max(float(line.get("num_tokens", 0.0)) for line in lines)
     return Rehearsed(
         steps=len(lines),
         seconds=typical(wall, cycle),
         processor=typical(processor, cycle),
-        tokens=read[-1] / len(read) if read[-1] else _written(run) / len(lines),
+        tokens=(read or _written(run)) / len(lines),
         peak=peak_memory(),
         device=_device_memory(),
     )
@@ -249,12 +248,6 @@ def _with_worst(found: Rehearsed, plan: Any, request: Any) -> Rehearsed:
     policy = build_policy(plan.recipe)
     seconds = worst_step(plan, policy, request.out / "checkpoints")
     return replace(found, worst=Worst(seconds, peak_memory()))
-
-
-def processor_seconds() -> float:
-    """Seconds that processors have spent on this process."""
-    times = os.times()
-    return times.user + times.system
 
 
 def peak_memory() -> int:

@@ -58,7 +58,7 @@ class Case:
 
     recipe: str
     changes: Sequence[str] = ()
-    steps: str = "grpo.max_steps=30"
+    steps: str = "grpo.max_steps=20"
     make: Callable[[Path], None] | None = None
     probe: Sequence[str] = ()
 
@@ -95,26 +95,27 @@ def untrained(folder: Path) -> None:
 
 FEW = ["evaluate.n=100", "evaluate.every=null"]
 CASES = {
-    "quickstart": Case("quickstart"),
-    "groups of 4": Case("quickstart", ["grpo.num_generations=4"]),
+    "quickstart": Case("quickstart"),  # evaluated as it is
+    "groups of 4": Case("quickstart", ["grpo.num_generations=4", *FEW]),
     "groups of 32, 512 a step": Case(
-        "quickstart", ["grpo.num_generations=32", "grpo.per_device_train_batch_size=512"]
+        "quickstart", ["grpo.num_generations=32", "grpo.per_device_train_batch_size=512", *FEW]
     ),
-    "temperature 1.5": Case("quickstart", ["grpo.temperature=1.5"]),
+    "temperature 1.5": Case("quickstart", ["grpo.temperature=1.5", *FEW]),
     "temperature 2, 40 tokens": Case(
-        "quickstart", ["grpo.temperature=2.0", "grpo.max_completion_length=40"]
+        "quickstart", ["grpo.temperature=2.0", "grpo.max_completion_length=40", *FEW]
     ),
-    "sums of 0 to 49": Case("quickstart", ["task.args={low: 0, high: 49}"]),
-    "LoRA": Case("quickstart", ["model.lora={r: 8, target_modules: all-linear}"]),
+    "sums of 0 to 49": Case("quickstart", ["task.args={low: 0, high: 49}", *FEW]),
+    "LoRA": Case("quickstart", ["model.lora={r: 8, target_modules: all-linear}", *FEW]),
     "accumulated, 2 iterations": Case(
         "quickstart",
         [
             "grpo.per_device_train_batch_size=64",
             "grpo.gradient_accumulation_steps=4",
             "grpo.num_iterations=2",
+            *FEW,
         ],
     ),
-    "KL to a reference": Case("quickstart", ["grpo.beta=0.05"]),
+    "KL to a reference": Case("quickstart", ["grpo.beta=0.05", *FEW]),
     "shaped reward": Case(
         "quickstart", ["rewards=[{fn: llmpolicy.bundled.hasty:closeness}]", *FEW]
     ),
@@ -125,11 +126,13 @@ CASES = {
         pays,
         ("--prompts", "32"),
     ),
-    "reinforce_addition": Case("reinforce_addition", steps="reinforce.updates=30"),
-    "guess_number_cpu": Case("guess_number_cpu", steps="grpo.max_steps=15"),
+    "reinforce_addition": Case("reinforce_addition", ["evaluate.n=100"], "reinforce.updates=20"),
+    "guess_number_cpu": Case(
+        "guess_number_cpu", ["sft.max_steps=60", "evaluate.n=100"], "grpo.max_steps=10"
+    ),
     "rlhf_tiny, shorter": Case(
         "rlhf_tiny",
-        ["sft.max_steps=100", "reward_model.max_steps=60", "evaluate.curve=false", *FEW],
+        ["sft.max_steps=60", "reward_model.max_steps=30", "evaluate.curve=false", *FEW],
         "grpo.max_steps=20",
     ),
     "20 million, untrained": Case(
@@ -233,7 +236,7 @@ def trained(folder: Path, recipe: str, overrides: Sequence[str]) -> Figures:
 
     from llmpolicy.run import Run
     from llmpolicy.session import train_recipe
-    from llmpolicy.session.rehearsal import peak_memory, processor_seconds, typical
+    from llmpolicy.session.rehearsal import peak_memory, typical
     from llmpolicy.tuning import keep_memory, spin_less
 
     spin_less()
@@ -244,7 +247,7 @@ def trained(folder: Path, recipe: str, overrides: Sequence[str]) -> Figures:
     def log(run: Run, step: int, metrics: Any, mode: str = "train") -> None:
         write(run, step, metrics, mode)
         if mode == "train" and "loss" in metrics:
-            noted.append((time.perf_counter(), processor_seconds()))
+            noted.append((time.perf_counter(), time.process_time()))
 
     Run.log = log  # type: ignore[method-assign, assignment]
     run = train_recipe(recipe, overrides, out=folder, yes=True)
