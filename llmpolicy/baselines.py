@@ -37,6 +37,9 @@ class Baseline(Protocol):
 class TimeStepMean(nn.Module):
     """The mean return-to-go, at the same time step, of all episodes that still run; it has nothing
     to learn.
+
+    An episode is compared with a mean that contains it: with n that run, a step's part of ∇J times
+    1 − 1/n in expectation, so a step that few reach counts less.
     """
 
     def __init__(self, environment: Environment, gamma: float, seed: int) -> None:
@@ -61,6 +64,9 @@ class TimeStepMean(nn.Module):
 class GroupMean(nn.Module):
     """The mean return of the episodes that began in the same state, in units of their deviation:
     GRPO at ratio 1.
+
+    It estimates what `group_advantages` with its scale does: each start's gradient times a factor
+    of its own.
     """
 
     def __init__(self, environment: Environment, gamma: float, seed: int) -> None:
@@ -90,6 +96,9 @@ class GroupMean(nn.Module):
 class LearnedValue(nn.Module):
     """A network V(s) fitted by regression to the returns; it also says what an episode that was cut
     off would still earn.
+
+    It is fitted after it was asked, so as a baseline it adds no bias; where an episode was cut off,
+    V(s) behind the cut is as wrong as the network.
     """
 
     STEPS, LEARNING_RATE, HIDDEN = 10, 1e-2, (64, 64)

@@ -53,6 +53,10 @@ def group_advantages(rewards: Tensor, *, scale: bool = True) -> Tensor:
     standard deviation; without ``scale`` A_i = r_i − mean r (Liu et al. 2025, arXiv 2503.20783).
     ``rewards`` is (P, G), NaN for a completion that could not be judged, which then counts in
     neither mean nor deviation. Returns (P, G).
+
+    In expectation, with one update a generation and a constant denominator: without ``scale`` the
+    policy gradient times 1 − 1/G; with it each prompt's gradient times a factor of its own, for
+    rewards of 0 and 1 near 1/√(p (1 − p)), so hard and easy prompts count more (tests/oracle).
     """
     judged = ~rewards.isnan()  # (P, G)
     count = judged.sum(1, keepdim=True)  # (P, 1)

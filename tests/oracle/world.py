@@ -103,7 +103,9 @@ class Prompt:
 def enumerated(
     network: PreTrainedModel, prompt: str, reward: Callable[..., float] = right
 ) -> Prompt:
-    """All of a prompt under a network, in float64; one backward pass a token and a prefix."""
+    """All of a prompt under a network, in float64 (a Llama's norms compute in 32 bits all the same);
+    one backward pass a token and a prefix.
+    """
     exact = type(network)(network.config).double()
     exact.load_state_dict(network.state_dict())
     exact.eval()
