@@ -224,7 +224,7 @@ def test_a_probe_of_the_quickstart_says_go_and_leaves_nothing(
 @pytest.mark.parametrize("name", ["quickstart", "shaped reward", "reinforce_addition"])
 def test_a_run_does_what_its_probe_said(name: str) -> None:
     """Signal of the first step within its interval, memory within 15 %; seconds of the processor
-    within 35 %, for a step takes .1 s and others use the machine. Twelve more: receipts/probe.json.
+    within 35 %, for a step takes .1 s and others use the machine. More recipes: docs/probe.md.
     """
     case = receipt.CASES[name]
     found = receipt.one(replace(case, changes=[*case.changes, "evaluate.n=100"]))
