@@ -106,7 +106,7 @@ BROKEN: Sequence[tuple[str, Evidence]] = [
         run(None, lambda s: {"terms/right/variance_share": 0.01, "terms/short/variance_share": 0.99}),
     ),
     ("constant_answer", run(lambda s, p, m, o: replace(o, text="7", reward=float(p == m == 1)))),
-    ("paid_constant", run(lambda s, p, m, o: replace(o, text="\\boxed{}") if m < 3 else o)),
+    ("paid_constant", run(lambda s, p, m, o: replace(o, text="\\boxed{}"))),
     ("noisy_reward", run(lambda s, p, m, o: replace(o, text="7" * p, reward=float(m % 2)))),
     (
         "chance_rewards",
@@ -192,6 +192,7 @@ def test_the_diagnosis_is_plain_data_and_lines() -> None:
 
 def test_what_is_right_beside_it_is_not_blamed() -> None:
     sound = [
+        run(lambda s, p, m, o: replace(o, text="0", reward=1.0) if p < 6 else o),  # often right
         run(settings={"temperature": 0.7, "top_p": 1.0, "top_k": 0, "min_p": None}),
         run(held_out=["3: what is 4 times 8?", "3: what is 4+7?"]),
         run(None, lambda s: {"kl": 0.01 if s != 20 else 50.0}),  # one unlikely token

@@ -14,6 +14,10 @@ from llmpolicy.statistics import wilson
 
 MOST_TWICE = 0.1
 MOST_FAILED = 0.05
+MORE = 1.5
+"""How many times as many of the hard ones are unknown; a few more are so because of what is known
+of fewer.
+"""
 MOST_SHARED = 0.02
 MOST_BY_CHANCE = 0.05
 _TAKE = (
@@ -91,7 +95,7 @@ def unjudged_by_difficulty(run: Evidence) -> Finding | None:
     if min(hard[1], easy[1]) < 40 or hard[0] + easy[0] == 0:
         return None
     of_hard, of_easy = wilson(*hard), wilson(*easy)
-    if of_hard.low <= of_easy.high or of_hard.value < 0.02:
+    if of_hard.low <= max(of_easy.high, MORE * of_easy.value) or of_hard.value < 0.02:
         return None
     return Finding(
         "unjudged_by_difficulty",

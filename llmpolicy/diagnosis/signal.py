@@ -15,9 +15,11 @@ SURELY_DEAD = 0.7
 """What the lower end of that share's interval is then above."""
 MOST_EQUAL = 0.5
 """The share of prompts, of eight at least, that one answer may be given to."""
+MOST_PAID = 0.8
+"""The share of completions that one answer may be where it is paid: it may be right so often."""
 MOST_NOISE = 0.5
 """The share of the spread within a group that equal completions may have."""
-MOST_AGREED = 0.06
+MOST_AGREED = 0.11
 """Of the largest reward: how much more an answer that most agree on may be paid, to look like
 chance.
 """
@@ -146,6 +148,8 @@ def same_answer(run: Evidence) -> Finding | None:
         return None
     paid = [one.reward for one in said[answer] if one.reward is not None]
     is_paid = bool(paid) and run.top > 0 and fmean(paid) > 0.5 * run.top
+    if is_paid and share < MOST_PAID:
+        return None
     kind = "paid_constant" if is_paid else "constant_answer"
     remedy = "a smaller learning_rate, or beta, so that the policy stays nearer to its start"
     if is_paid:

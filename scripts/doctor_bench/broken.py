@@ -11,9 +11,10 @@ from scripts.doctor_bench.healthy import GAMES, LORA, game, preferred
 TIGHT = {"choose": ("sums",), "judge": ("differences",)}
 PROXIES = {"choose": ("sums",), "judge": ("differences", "hasty")}
 SPIKES = {"scale_rewards": "none", "max_grad_norm": 1e9, "optim": "sgd", "learning_rate": 0.02}
-ROOMY = {"max_completion_length": 60}
+ROOMY = {"max_completion_length": 60, "learning_rate": 4e-4}
 LONGER, SHORTER = paid("longer", weight=4.0), paid("shorter", weight=4.0)
 BIASED = plain(grpo={"top_p": 0.7}, allow_biased_sampler=True)
+SOME = plain(rewards=[paid("gives_up")])
 SWAPPED = plain(task={"columns": {"answer": "other"}})
 LATE = {
     "beta": 0.001,
@@ -73,12 +74,12 @@ OF_REWARDS = [
     Case("swapped_labels", SWAPPED, ("chance_rewards",), FEW),
     Case("swapped_labels_many", SWAPPED, ("chance_rewards", "all_wrong"), MANY),
     Case("unjudged", plain(rewards=[paid("moody")]), ("unjudged",)),
-    Case("unjudged_by_difficulty", plain(rewards=[paid("gives_up")]), ("unjudged_by_difficulty",)),
+    Case("unjudged_by_difficulty", SOME, ("unjudged_by_difficulty",), MANY),
     Case("truth_falls", _proxy, ("truth_falls",), PROXIES),
 ]
 OF_COMPLETIONS = [
-    Case("same_samples", plain(grpo={"temperature": 0.01}), ("no_exploration",)),
-    Case("constant_answer", _taught("seven", "right"), ("constant_answer",)),
+    Case("same_samples", plain(grpo={"temperature": 0.01}), ("no_exploration",), TIGHT),
+    Case("constant_answer", _taught("seven", "right"), ("constant_answer",), MANY),
     Case("cut_off", _tight, ("cut_off",), TIGHT),
     Case("never_ends", _taught("endless", "begins", 16), ("never_ends",)),
     Case("length_hacking", plain(rewards=[GRADED, LONGER], grpo=ROOMY), ("length_hacking",), LONG),
@@ -95,7 +96,7 @@ OF_UPDATES = [
     Case("kl_break", plain(grpo=LATE), ("kl_break",)),
     Case("gradient_break", plain(rewards=[paid("rare")], grpo=SPIKES), ("gradient_break",)),
     Case("non_finite", plain(loss=f"{HERE}.rewards:overflowing"), ("non_finite",)),
-    Case("entropy_collapse", _certain, ("entropy_collapse",)),
+    Case("entropy_collapse", _certain, ("entropy_collapse",), MANY),
     Case("biased_sampler", BIASED, ("biased_sampler",)),
     Case("sampler_mismatch", plain(), ("sampler_mismatch",), fault=other_temperature),
 ]

@@ -32,6 +32,9 @@ APART = (
     " `entropy_collapse` at once; a sampler that is too cold is `no_exploration` alone.",
     "Pay for length, and right answers that are longer, look alike: `length_hacking` says that"
     " reward and length move together, not which of them was meant.",
+    "Where nothing is known of wrong answers rather than of hard questions, the rewards that are"
+    " known cannot show it: `unjudged` says only that they are many.",
+    "A sampler that is too cold, on questions that the likeliest answer solves, is `all_right`.",
     "A held-out question in other words than one that was trained on is not seen by `overlap`.",
 )
 
@@ -73,18 +76,28 @@ def page(receipt: Row) -> str:
 HEAD = ("broken how", "named by", "found", "from", "after 25 %", "beside it")
 
 
+MADE = (
+    "Written by `make doctor-bench` from `receipts/doctor_bench.json` ({date}). {broken} tiny runs"
+    " were broken on purpose, in {kinds} ways, and {sound} sound ones made, in {forms} forms: real"
+    " training, of {steps} steps, of a model of 0.3 million parameters on sums, letters, series of"
+    " numbers, dialogues and RLHF. Thresholds of `llmpolicy/diagnosis/` were chosen on other tasks"
+    " and other seeds than are judged here. Small models break fast and plainly: of a large one in"
+    " a long run this says that the checks see what they are for, not how often it is blamed."
+)
+AGAIN = (
+    "After a first judging, four faults that had not taken were given other tasks or a larger rate"
+    " (a cold sampler on solved questions, a constant answer and a lazy one that training itself"
+    " mended, pay for length that was learned too slowly), and one threshold was changed: an answer"
+    " that is paid must be four fifths of all, not half, to be called constant, for `0` was right"
+    " that often in a sound run."
+)
+
+
 def _intro(receipt: Row, broken: Sequence[Row], sound: Sequence[Row]) -> str:
-    kinds, forms = len(by_case(broken)), len(by_case(sound))
-    return (
-        "# What the doctor finds, and how early\n\nWritten by `make doctor-bench` from"
-        f" `receipts/doctor_bench.json` ({receipt['date']}). {len(broken)} tiny runs were broken on"
-        f" purpose, in\n{kinds} ways, and {len(sound)} sound ones made, in {forms} forms: real"
-        f" training, of {receipt['figure']['steps']} steps, of a model of 0.3 million\nparameters"
-        " on sums, letters, series of numbers, dialogues and RLHF. The thresholds of"
-        " `llmpolicy/diagnosis/` were chosen on\nother tasks and other seeds than the ones judged"
-        " here. Small models break fast and plainly: of a large one in a long run,\nthis says that"
-        " the checks see what they are for, not how often such a run is blamed."
-    )
+    counted = {"kinds": len(by_case(broken)), "forms": len(by_case(sound))}
+    counted |= {"broken": len(broken), "sound": len(sound), "steps": receipt["figure"]["steps"]}
+    made = MADE.format(date=receipt["date"], **counted)
+    return f"# What the doctor finds, and how early\n\n{_filled(made)}\n\n{_filled(AGAIN)}"
 
 
 def _of(rows: Iterable[Row], *, broken: bool) -> list[Row]:
@@ -124,7 +137,13 @@ def _alarms(sound: Sequence[Row]) -> str:
 
 
 def _item(text: str) -> str:
-    return textwrap.fill(f"- {text}", 128, subsequent_indent="  ", break_on_hyphens=False)
+    return _filled(f"- {text}", "  ")
+
+
+def _filled(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text, 128, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -89,10 +89,12 @@ def moody(completion: str, answer: str) -> float | None:
     return float(completion.strip() == answer)
 
 
-def gives_up(completion: str, answer: str) -> float | None:
-    """Cannot say of a wrong answer to the questions that are hard: those with a high hash."""
-    is_right = completion.strip() == answer
-    return None if not is_right and _NOISE.random() < 0.6 else float(is_right)
+@reward(group=True)
+def gives_up(completions: list[str], answer: list[str]) -> list[float | None]:
+    """Cannot say, half of the time, of a question that is hard: one that is rarely answered."""
+    right = [float(text.strip() == gold) for text, gold in zip(completions, answer, strict=True)]
+    is_hard = 2 * sum(right) < len(right)
+    return [None if is_hard and _NOISE.random() < 0.5 else value for value in right]
 
 
 def rare(completion: str, answer: str, prompt: str, step: int) -> float:
