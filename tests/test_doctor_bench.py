@@ -39,7 +39,7 @@ def test_there_are_enough_ways_to_be_broken_and_to_be_sound() -> None:
 
 def test_what_is_judged_was_not_chosen_on() -> None:
     assert not set(cases.SEEDS["choose"]) & set(cases.SEEDS["judge"])
-    assert min(map(len, cases.SEEDS.values())) >= 2 and len(cases.SEEDS["judge"]) >= 3
+    assert min(map(len, cases.SEEDS.values())) >= 2
     tasks = {of: {task for case in make.CASES for task, _ in case.runs(of)} for of in cases.SETS}
     assert tasks["choose"] & tasks["judge"] == {"hasty"}  # there is one recipe of RLHF
 

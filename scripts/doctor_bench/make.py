@@ -26,7 +26,7 @@ matplotlib.pyplot detect_secrets transformers.models.llama.modeling_llama peft
 
 MADE_BY = [
     f"scripts/doctor_bench/{name}.py"
-    for name in ("broken", "build", "cases", "faults", "games", "healthy", "rewards", "tasks")
+    for name in ("broken", "build", "faults", "games", "healthy", "rewards", "tasks")
 ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.bounded import read_json
+from llmpolicy.statistics import wilson
 from scripts.doctor_bench.judge import SHARES, Row, by_case, is_named, since
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -33,7 +34,8 @@ APART = (
     "Pay for length, and right answers that are longer, look alike: `length_hacking` says that"
     " reward and length move together, not which of them was meant.",
     "Where nothing is known of wrong answers rather than of hard questions, the rewards that are"
-    " known cannot show it: `unjudged` says only that they are many.",
+    " known cannot show it: `unjudged` says only that they are many. And where chance decides what"
+    " is known, a group of which little is known looks hard more often.",
     "A sampler that is too cold, on questions that the likeliest answer solves, is `all_right`.",
     "A held-out question in other words than one that was trained on is not seen by `overlap`.",
 )
@@ -130,10 +132,12 @@ def _alarms(sound: Sequence[Row]) -> str:
         (name, str(len(rows)), str(sum(map(is_named, rows))))
         for name, rows in by_case(sound).items()
     ]
-    return (
-        f"Of {len(sound)} sound runs so many have a finding: {whole} of the steps. By check, in the"
-        f" end: {kinds}.\n\n" + _table(("form", "runs", "with a finding"), lines)
+    most = wilson(shares[SHARES[-1]], len(sound)).high
+    said = (
+        f"Of {len(sound)} sound runs so many have a finding: {whole} of the steps (of more, it may"
+        f" be up to {most:.0%} in the end, with 95 %). By check, in the end: {kinds}."
     )
+    return f"{_filled(said)}\n\n" + _table(("form", "runs", "with a finding"), lines)
 
 
 def _item(text: str) -> str:
