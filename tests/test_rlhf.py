@@ -12,7 +12,7 @@ import torch
 
 from llmpolicy.bundled import MODEL
 from llmpolicy.errors import PolicyError, RecipeError, RunError
-from llmpolicy.evaluation import Watch, preference
+from llmpolicy.evaluation import LEVEL, Watch, preference
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.publish.artefact import build
 from llmpolicy.publish.choice import choose
@@ -275,7 +275,10 @@ def test_the_reward_model_lifts_the_truth_and_then_ruins_it(tmp_path: Path) -> N
         "evaluate.every=2",
         "evaluate.samples=1",
     ]
-    run = train_recipe("rlhf_tiny", faster, out=tmp_path / "run", say=lambda _: None)
+    said: list[str] = []
+    run = train_recipe("rlhf_tiny", faster, out=tmp_path / "run", say=said.append)
+    assert run.metrics("eval")[-1]["parted"] <= LEVEL
+    assert sum(line.startswith("alarm: from step") for line in said) == 1
     report: dict[str, Any] = json.loads(
         (run.path / "reward_model" / "reward_model.json").read_text()
     )

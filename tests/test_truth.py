@@ -232,11 +232,3 @@ def test_a_truth_that_does_not_fall_gives_an_alarm_in_few_runs(churn: float) -> 
 
 def test_a_truth_that_falls_by_thirty_points_gives_one_in_nearly_all() -> None:
     assert alarms(2, 50, lambda look: 0.6 - 0.05 * max(0, look - 4), churn=0.5) >= 0.95
-
-
-@pytest.mark.slow
-def test_the_tiny_recipe_of_rlhf_that_over_optimises_gives_an_alarm(tmp_path: Path) -> None:
-    said: list[str] = []
-    run = train_recipe("rlhf_tiny", [], out=tmp_path / "run", say=said.append)
-    assert any(line.startswith("alarm: ") for line in said)
-    assert min(line["parted"] for line in run.metrics("eval")) <= LEVEL
