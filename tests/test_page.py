@@ -6,6 +6,7 @@ import http.client
 import json
 import math
 import re
+import socket
 import threading
 from array import array
 from hashlib import sha256
@@ -21,6 +22,7 @@ from pages import HOSTILE, make_run, row
 from llmpolicy import Run
 from llmpolicy.cli import run as command
 from llmpolicy.errors import RunError
+from llmpolicy.report import view
 from llmpolicy.report.page import curves, page_of, rows, write_page
 from llmpolicy.report.page.pack import json_text, plain
 from llmpolicy.report.page.rows import FARTHEST, NOT_OWN, Tokens, shade, shortened
@@ -269,3 +271,41 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path) -> None:
     server = server_of(Live(run.path), 0)
     with server, pytest.raises(RunError, match="cannot be taken"):
         serve(run.path, server.server_address[1], print)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET //[ HTTP/1.1", 404),
+        (b"GET http://[/ HTTP/1.1", 404),
+        (b"GET /%2e%2e/etc HTTP/1.1", 404),
+        (b"POST / HTTP/1.1", 501),
+        (b"GET /" + b"a" * 65_536 + b" HTTP/1.1", 414),
+    ],
+)
+def test_an_odd_request_gets_an_answer_and_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], request_line: bytes, status: int
+) -> None:
+    server = server_of(Live(make_run(tmp_path / "run").path), 0)
+    with server, socket.create_connection(server.server_address[:2], timeout=30) as client:
+        client.sendall(request_line + b"\r\nHost: 127.0.0.1:1\r\n\r\n")
+        server.handle_request()
+        assert f" {status} ".encode() in client.recv(65_536)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_client_that_goes_away_or_says_nothing_is_let_go_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = server_of(Live(make_run(tmp_path / "run").path), 0)
+    assert server.RequestHandlerClass.timeout == view.PATIENCE
+    monkeypatch.setattr(server.RequestHandlerClass, "timeout", 0.1)
+    with server, socket.create_connection(server.server_address[:2], timeout=30) as client:
+        server.handle_request()
+        assert client.recv(1) == b""  # it was hung up on
+    for error, silent in ((ConnectionResetError, True), (TimeoutError, True), (KeyError, False)):
+        try:
+            raise error("here")
+        except error:
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert (capsys.readouterr().err == "") is silent

@@ -1,13 +1,13 @@
 """A page that follows a run: served on this machine alone, made anew while the run goes on."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from llmpolicy.errors import LLMPolicyError, RunError
 from llmpolicy.report.page import page_of
@@ -17,6 +17,8 @@ SHARE = 0.05
 """The most of a core that making pages may take while a run goes on."""
 LEAST = 3.0
 """Seconds between two looks at a run, at least."""
+PATIENCE = 30.0
+"""Seconds that a client may leave a connection without a sign."""
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -87,13 +89,21 @@ def server_of(live: Live, port: int) -> ThreadingHTTPServer:
     class Handler(_Handler):
         pages = live
 
-    server = ThreadingHTTPServer((HOST, port), Handler)
-    server.daemon_threads = True
-    return server
+    return _Server((HOST, port), Handler)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a client that went away: a closed tab is no error."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):
     pages: Live
+    timeout = PATIENCE
 
     def do_GET(self) -> None:
         """Answer for the page and its state; nothing else is here."""
@@ -101,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (self.headers.get("Host") or "").rpartition(":")[0] not in (HOST, "localhost"):
             self._answer(403, "text/plain", b"this page is shown to this machine alone\n")
             return
-        path = urlsplit(self.path).path
+        path = self.path.partition("?")[0]
         try:
             if path == "/":
                 self._answer(200, "text/html; charset=utf-8", self.pages.page())
