@@ -207,4 +207,7 @@ def _group(one: Completion) -> tuple[int, int]:
 
 def number_of(value: Any) -> float | None:
     """A finite number, or None: NaN, infinities and what is no number say nothing."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    except OverflowError:  # an integer beyond every float
+        return None

@@ -30,7 +30,7 @@ def read_answers(run: Path) -> list[Record]:
             f"{run} has not kept its held-out answers ({NAME}): it was not evaluated, or by an"
             " earlier version"
         ) from None
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error})") from error
 
 

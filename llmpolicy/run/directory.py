@@ -371,7 +371,7 @@ class Run:
             return None
         try:
             return read_checked(path)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise RunError(
                 f"{path} cannot be read ({error}); train with --resume measures again"
             ) from error

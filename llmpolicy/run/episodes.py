@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmpolicy.episode import Dialogue, Episode
 from llmpolicy.errors import one_line
@@ -13,6 +13,9 @@ from llmpolicy.messages import Message
 from llmpolicy.run.disk import writing
 from llmpolicy.run.files import SCHEMA, Record
 from llmpolicy.run.sealed import Facts
+
+if TYPE_CHECKING:
+    from pyarrow import Table
 
 KEPT = 300
 """How many characters are kept of what a reward read, and of why it judged so."""
@@ -189,7 +192,46 @@ def rows_of(file: Path, without: Collection[str] = ()) -> list[Record]:
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as table:
             kept = [name for name in table.schema_arrow.names if name not in without]
-            return table.read(columns=kept).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
+            read = table.read(columns=kept)
+            _check_columns(read)
+            return read.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         _LOG.warning("%s: damaged and left out: %s", file, one_line(error)[:120])
         return []
+
+
+_KINDS = {
+    "step": "integer",
+    "group": "integer",
+    "row": "integer",
+    "prompt": "string",
+    "completion": "string",
+    "ended": "string",
+    "why": "string",
+    "token_ids": "list",
+    "log_probs": "list of numbers",
+    "turns": "list",
+}
+
+
+def _check_columns(table: "Table") -> None:
+    """Raise ValueError where a column holds something else than a run writes into it."""
+    from pyarrow import types
+
+    is_a = {
+        "integer": types.is_integer,
+        "string": lambda kind: types.is_string(kind) or types.is_large_string(kind),
+        "list": types.is_list,
+        "list of numbers": lambda kind: (
+            types.is_list(kind)
+            and (types.is_floating(kind.value_type) or types.is_null(kind.value_type))
+        ),
+    }
+    for name, kind in _KINDS.items():
+        if name not in table.column_names:
+            continue
+        found = table.schema.field(name).type
+        if not (types.is_null(found) or is_a[kind](found)):
+            raise ValueError(f"column {name} is of {found}, expected {kind}")
+    if "step" not in table.column_names or table.column("step").null_count:
+        raise ValueError("rows without a step")

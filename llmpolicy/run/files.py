@@ -97,7 +97,7 @@ def parse_lines(content: bytes) -> tuple[list[Record], list[int]]:
         except ValueError:
             line = None
         whole = isinstance(line, dict) and isinstance(line.get("mode"), str)
-        if whole and isinstance(line.get("step"), int):
+        if whole and _is_step(line.get("step")):
             lines.append(line)
         else:
             damaged.append(number)
@@ -145,3 +145,7 @@ def cut_torn_line(path: Path) -> None:
     """Drop what a kill left of a last line."""
     if path.exists():
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def _is_step(value: object) -> bool:
+    return isinstance(value, int) and abs(value) < 2**53  # what JSON and a plot hold exactly
