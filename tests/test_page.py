@@ -287,7 +287,7 @@ def test_an_odd_request_gets_an_answer_and_no_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], request_line: bytes, status: int
 ) -> None:
     server = server_of(Live(make_run(tmp_path / "run").path), 0)
-    with server, socket.create_connection(server.server_address[:2], timeout=30) as client:
+    with server, socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as client:
         client.sendall(request_line + b"\r\nHost: 127.0.0.1:1\r\n\r\n")
         server.handle_request()
         assert f" {status} ".encode() in client.recv(65_536)
@@ -298,14 +298,14 @@ def test_a_client_that_goes_away_or_says_nothing_is_let_go_in_silence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = server_of(Live(make_run(tmp_path / "run").path), 0)
-    assert server.RequestHandlerClass.timeout == view.PATIENCE
+    assert view._Handler.timeout == view.PATIENCE
     monkeypatch.setattr(server.RequestHandlerClass, "timeout", 0.1)
-    with server, socket.create_connection(server.server_address[:2], timeout=30) as client:
+    with server, socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as client:
         server.handle_request()
         assert client.recv(1) == b""  # it was hung up on
     for error, silent in ((ConnectionResetError, True), (TimeoutError, True), (KeyError, False)):
         try:
             raise error("here")
         except error:
-            server.handle_error(None, ("127.0.0.1", 1))
+            server.handle_error(socket.socket(), ("127.0.0.1", 1))
         assert (capsys.readouterr().err == "") is silent
