@@ -20,7 +20,7 @@ SOURCES = [
     *POLICY,
 ]
 SIZES = (2, 4, 8, 16, 32, 64)
-STEPS = {2: 2000, 4: 2000, 8: 2000, 16: 1000, 32: 600, 64: 600}
+STEPS = {2: 1000, 4: 1000, 8: 800, 16: 400, 32: 200, 64: 120}
 """Steps a cell, by the size of a group."""
 SEEDS = {"even": 9, "hard": 4}
 MOVES = {"small": 0.03, "near": 0.1, "far": 0.4}
@@ -63,6 +63,7 @@ def _table(place: Path, seed: int, sizes: tuple[int, ...]) -> Table:
                 estimators.cell(place, estimator, prompts, prompts, size, STEPS[size])
             )
             for size in sizes
+            if size >= estimator.least
         }
         for name, estimator in estimators.ESTIMATORS.items()
     }

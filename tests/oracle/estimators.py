@@ -77,7 +77,8 @@ class Estimator:
 
     ``cut``: completions without an end are masked; ``dead``: what becomes of a group of equal
     rewards ("kept", "skipped", or "refilled" with other prompts until none is dead); ``corrected``:
-    a completion weighs π/π_old, at most 3, in place of the loss's own ratios.
+    a completion weighs π/π_old, at most 3, in place of the loss's own ratios; ``least``: the
+    smallest group that says anything.
     """
 
     advantage: Advantage
@@ -86,6 +87,7 @@ class Estimator:
     cut: bool = False
     dead: str = "kept"
     corrected: bool = False
+    least: int = 2
 
 
 ESTIMATORS = {
@@ -109,7 +111,7 @@ ESTIMATORS = {
     "cut completions masked": Estimator(centred, cut=True),
     "dead groups skipped": Estimator(centred, dead="skipped"),
     "dead groups refilled": Estimator(centred, dead="refilled"),
-    "PODS, half of the group": Estimator(extremes),
+    "PODS, half of the group": Estimator(extremes, least=4),
 }
 WIDE = {"epsilon": 1e6, "epsilon_high": 1e6}
 LATER = {
@@ -155,7 +157,7 @@ class Asked:
         rows = [(k, y) for k, group in zip(of, drawn, strict=True) for y in group]
         coefficient = self._coefficients(rows, advantages.ravel())
         score = np.stack([self.now[k].score[y] for k, y in rows])  # (B, T, P)
-        return np.asarray(np.einsum("bt,btp->p", coefficient, score))
+        return np.asarray(coefficient.ravel() @ score.reshape(coefficient.size, -1))
 
     def _coefficients(self, rows: list[tuple[int, int]], advantages: Floats) -> Floats:
         """−∂loss/∂ log π of every token, (B, T)."""
