@@ -18,8 +18,7 @@ def tables(figure: Figure) -> dict[str, str]:
     on_policy = figure["on_policy"]
     return {
         "exact": _exact(figure["exact"]),
-        "direction": _by_size(on_policy, _turned),
-        "variance": _by_size(on_policy, lambda cell: f"{cell['variance']:.2f}"),
+        "direction": _by_size(on_policy, lambda cell: f"{_turned(cell)} ({cell['variance']:.2f})"),
         "hard": _hard(figure),
         "later": _later(figure["later"]),
         "applied": _applied(figure["applied"]),
