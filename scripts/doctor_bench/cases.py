@@ -8,7 +8,7 @@ from typing import Any
 from scripts.doctor_bench.build import Fault
 
 SETS = ("choose", "judge")
-SEEDS: Mapping[str, Sequence[int]] = {"choose": (1, 2), "judge": (101, 102)}
+SEEDS: Mapping[str, Sequence[int]] = {"choose": (1, 2), "judge": (201, 202, 203, 204, 205)}
 SHORT = {"choose": ("sums", "largest", "sorted"), "judge": ("differences", "smallest", "reversed")}
 """The tasks of each set, which a case's seeds take in turn."""
 FEW = {"choose": ("largest",), "judge": ("smallest",)}
