@@ -116,7 +116,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "command"), commands())
+@pytest.mark.parametrize(
+    ("page", "command"),
+    # those of a page build on each other, so one worker runs them
+    [pytest.param(*each, marks=pytest.mark.xdist_group(each[0])) for each in commands()],
+)
 def test_each_command_runs(place: Path, page: str, command: str) -> None:
     if elsewhere := [test for start, test in ELSEWHERE.items() if re.match(start, command)]:
         pytest.skip(f"run by {elsewhere[0]}")
