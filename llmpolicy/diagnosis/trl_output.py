@@ -28,7 +28,7 @@ def of_trl(folder: Path) -> Evidence:
     }
     completions: list[Completion] = []
     for file in sorted((folder / "completions").glob("completions_*.parquet")):
-        completions += _completions(rows_of(file), names)
+        completions += _completions(rows_of(file, foreign=True), names)
     if not steps and not completions:
         raise RunError(
             f"{folder} is no run: expected manifest.json of llmpolicy's, or trainer_state.json or"

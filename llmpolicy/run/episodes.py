@@ -184,8 +184,10 @@ def _order(file: Path) -> tuple[list[str], str]:
     return numbers, mode
 
 
-def rows_of(file: Path, without: Collection[str] = ()) -> list[Record]:
-    """The rows of a file without these columns; none, with a warning, of a damaged one."""
+def rows_of(file: Path, without: Collection[str] = (), *, foreign: bool = False) -> list[Record]:
+    """The rows of a file without these columns; none, with a warning, of a damaged one, or of one
+    whose columns are of other types than a run writes, unless it is ``foreign``.
+    """
     import pyarrow
     import pyarrow.parquet as pq
 
@@ -193,7 +195,8 @@ def rows_of(file: Path, without: Collection[str] = ()) -> list[Record]:
         with pq.ParquetFile(file, page_checksum_verification=True) as table:
             kept = [name for name in table.schema_arrow.names if name not in without]
             read = table.read(columns=kept)
-            _check_columns(read)
+            if not foreign:
+                _check_columns(read)
             return read.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         _LOG.warning("%s: damaged and left out: %s", file, one_line(error)[:120])
