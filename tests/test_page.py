@@ -9,11 +9,14 @@ import re
 import socket
 import threading
 from array import array
+from collections import Counter
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +24,7 @@ from pages import HOSTILE, make_run, row
 
 from llmpolicy import Run
 from llmpolicy.cli import run as command
+from llmpolicy.diagnosis.finding import SHOWN
 from llmpolicy.errors import RunError
 from llmpolicy.report import view
 from llmpolicy.report.page import curves, page_of, rows, write_page
@@ -309,3 +313,45 @@ def test_a_client_that_goes_away_or_says_nothing_is_let_go_in_silence(
         except error:
             server.handle_error(socket.socket(), ("127.0.0.1", 1))
         assert (capsys.readouterr().err == "") is silent
+
+
+def test_rows_stay_beside_their_completions_where_tokens_are_damaged(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    file = run.rollout_files()[1]
+    table = pq.read_table(file)
+    at = table.schema.get_field_index("token_ids")
+    pq.write_table(table.set_column(at, "token_ids", pa.array(["x"] * len(table))), file)
+    held = json.loads(Elements(page_of(run.path)).block("rows"))
+    assert held["step"] == [one["step"] for one in run.rollouts("train", without=("token_ids",))]
+    lengths = dict(zip(held["step"], held["length"], strict=True))
+    assert lengths == {1: 3, 2: None, 3: 3, 4: 3, 5: 3, 6: 3}
+    read = [held["texts"][at] for at in held["said"]["parsed/exact"][24:]]
+    assert read == [one["parsed/exact"] for one in run.rollouts("train") if one["step"] > 2]
+
+
+def test_a_finding_of_many_completions_brings_no_more_steps_onto_a_page_than_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", steps=40, groups=2, reward=None)
+    monkeypatch.setattr(rows, "MOST_ROWS", 32)
+    page = Elements(page_of(run.path))
+    kinds = {each["kind"] for each in json.loads(page.inside["facts"])["diagnosis"]["findings"]}
+    assert "unjudged" in kinds
+    held = json.loads(page.block("rows"))
+    assert len(set(held["step"])) <= 4 + 1 + len(kinds) * SHOWN < 40
+
+
+def test_the_kinds_of_groups_that_are_listed_are_those_that_are_drawn(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=4, groups=2)
+    run.write_rollouts(5, [row(5, 0, member, "same", reward=0.0) for member in range(4)])
+    run.write_rollouts(6, [row(6, 0, member, str(member), reward=None) for member in range(4)])
+    page = Elements(page_of(run.path))
+    facts, held = json.loads(page.inside["facts"]), json.loads(page.block("rows"))
+    of_group = dict(zip(zip(held["step"], held["group"], strict=True), held["kind"], strict=True))
+    assert of_group[5, 0] == "no_exploration" and of_group[6, 0] == "unjudged"
+    (drawn,) = [chart for chart in facts["charts"] if chart["name"] == "signal"]
+    groups = Counter(step for step, _ in of_group)
+    for series in drawn["series"]:
+        listed = [kind for kind in of_group.values() if facts["kinds"][kind] == series["label"]]
+        shares = zip(drawn["steps"], series["values"], strict=True)
+        assert sum(share * groups[step] for step, share in shares) == len(listed)

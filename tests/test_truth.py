@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from llmpolicy.diagnosis.asked import MOST_BY_CHANCE
 from llmpolicy.errors import LLMPolicyError, RecipeError
-from llmpolicy.evaluation.truth import LEVEL, Beside, Seen, parting, sign_test
+from llmpolicy.evaluation.truth import LEVEL, Partings, Seen, parting, sign_test
 from llmpolicy.plan import look_steps, plan_recipe
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.recipe import load_recipe
@@ -185,10 +186,10 @@ def test_the_sign_test_counts_all_outcomes(count: int) -> None:
 
 
 def test_a_fall_of_the_truth_below_a_rising_proxy_is_an_alarm() -> None:
-    beside = Beside(3)
-    assert beside.take(Seen(0, [0.0] * 40, [0.0] * 40)) is None
-    assert beside.take(Seen(10, [0.5] * 40, [1.0] * 40)) is None
-    found = beside.take(Seen(20, [0.9] * 40, [0.0] * 12 + [1.0] * 28))
+    partings = Partings(3)
+    assert partings.take(Seen(0, [0.0] * 40, [0.0] * 40)) is None
+    assert partings.take(Seen(10, [0.5] * 40, [1.0] * 40)) is None
+    found = partings.take(Seen(20, [0.9] * 40, [0.0] * 12 + [1.0] * 28))
     assert found is not None and found.is_alarm
     assert (found.best_step, found.fell, found.rose) == (10, 12, 0)
     assert found.p == pytest.approx(3 * 2**-12)  # of three pairs of looks
@@ -210,13 +211,13 @@ def alarms(
     """
     draw, found = random.Random(seed), 0
     for _ in range(runs):
-        right, beside = [draw.random() < accuracy(0) for _ in range(200)], Beside(looks)
+        right, tracked = [draw.random() < accuracy(0) for _ in range(200)], Partings(looks)
         partings = []
         for look in range(looks):
             now = accuracy(look)
             right = [(draw.random() < now) if draw.random() < churn else old for old in right]
             seen = Seen(look, [float(look)] * 200, list(map(float, right)))
-            partings.append(beside.take(seen))
+            partings.append(tracked.take(seen))
         found += any(parting is not None and parting.is_alarm for parting in partings)
     return found / runs
 
@@ -232,3 +233,7 @@ def test_a_truth_that_does_not_fall_gives_an_alarm_in_few_runs(churn: float) -> 
 
 def test_a_truth_that_falls_by_thirty_points_gives_one_in_nearly_all() -> None:
     assert alarms(2, 50, lambda look: 0.6 - 0.05 * max(0, look - 4), churn=0.5) >= 0.95
+
+
+def test_the_doctor_calls_it_a_fall_where_the_alarm_does() -> None:
+    assert MOST_BY_CHANCE == LEVEL

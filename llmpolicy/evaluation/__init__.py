@@ -16,11 +16,11 @@ from llmpolicy.evaluation.measure import evaluate, greedy_accuracy, greedy_answe
 from llmpolicy.evaluation.overoptimisation import Look, Watch, preference, sample
 from llmpolicy.evaluation.record import Evaluation, Example, Question
 from llmpolicy.evaluation.text import examples, table
-from llmpolicy.evaluation.truth import LEVEL, Beside, Parting, Seen
+from llmpolicy.evaluation.truth import LEVEL, Parting, Partings, Seen
 
 __all__ = [
     "LEVEL",
-    "Beside",
+    "Partings",
     "Evaluation",
     "Example",
     "LanguagePolicy",

@@ -61,7 +61,7 @@ class Parting:
         )
 
 
-class Beside:
+class Partings:
     """The looks of a run, of which there will be ``planned``; those of before a resume are
     ``seen``.
     """

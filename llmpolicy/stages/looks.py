@@ -16,7 +16,7 @@ from llmpolicy.stages.trainers import shares_weights
 from llmpolicy.terminal import Say
 
 if TYPE_CHECKING:
-    from llmpolicy.evaluation import Beside, Seen
+    from llmpolicy.evaluation import Partings, Seen
     from llmpolicy.grpo.trainer import PolicyTrainer
     from llmpolicy.policies.causal_lm import CausalLMPolicy
 
@@ -77,7 +77,7 @@ class Measure:
         }
         self.rows, self.has_alarmed = plan.held_out, False
         self.watch: Watch | None = None
-        self.beside: Beside | None = None
+        self.partings: Partings | None = None
         if self.settings.curve:
             # What chooses the best step is not what then says how good it is.
             self.rows, how = chooses(plan.held_out), {"seed": plan.recipe.seed, **self.asked}
@@ -114,9 +114,9 @@ class Measure:
         """How far chance explains that truth and proxy have parted; it is said once when it does
         not.
         """
-        if self.beside is None:
-            self.beside = self._begun(state)
-        parting = self.beside.take(_seen(look))
+        if self.partings is None:
+            self.partings = self._begun(state)
+        parting = self.partings.take(_seen(look))
         if parting is None:
             return 1.0
         if parting.is_alarm and not self.has_alarmed:
@@ -127,9 +127,9 @@ class Measure:
             )
         return parting.p
 
-    def _begun(self, state: Any) -> "Beside":
+    def _begun(self, state: Any) -> "Partings":
         """What was seen before this start, where the run goes on."""
-        from llmpolicy.evaluation import Beside
+        from llmpolicy.evaluation import Partings
 
         earlier = [] if self.run is None else read_looks(self.run.path)
         rows = [row.index for row in self.rows]
@@ -138,7 +138,7 @@ class Measure:
             if look["step"] < state.global_step and look["rows"] == rows and "truth" in look:
                 seen.append(_seen(look))
         planned = len(look_steps(self.settings.every, state.max_steps, at_start=True))
-        return Beside(planned, seen)
+        return Partings(planned, seen)
 
 
 def _seen(look: Record) -> "Seen":

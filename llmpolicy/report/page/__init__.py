@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.diagnosis import Evidence, diagnose, evidence_at
+from llmpolicy.diagnosis.finding import SHOWN
 from llmpolicy.errors import RunError
 from llmpolicy.report.page.facts import facts_of
 from llmpolicy.report.page.pack import blocks, json_text
@@ -67,7 +68,7 @@ def page_of(folder: Path, *, live: str = "") -> str:
     """
     run, evidence = _read(folder)
     found = diagnose(evidence)
-    places = [place for finding in found.findings for place in finding.rollouts]
+    places = [place for finding in found.findings for place in finding.rollouts[:SHOWN]]
     wanted = [int(place.partition(":")[0]) for place in places]
     table = table_of(evidence, run, wanted=wanted)
     facts = facts_of(folder, run, evidence, found)

@@ -16,13 +16,15 @@ MOST_POINTS = 2_000
 Chart = dict[str, Any]
 Values = Sequence[float | None]
 
-SIGNALS = {
+KINDS = {
     "mixed": "mixed: a signal",
     "all_right": "all paid most",
     "all_wrong": "all paid least",
-    "equal": "all alike",
+    "all_equal": "all paid alike",
+    "no_exploration": "all say the same",
     "unjudged": "not judged",
 }
+"""What each kind of group is called on a page."""
 
 
 def charts_of(run: Evidence) -> list[Chart]:
@@ -32,14 +34,14 @@ def charts_of(run: Evidence) -> list[Chart]:
         _chart("reward", "Reward of sampled completions", steps, _reward(columns), band=None),
         _truth(run),
         _passes(run),
-        _chart("length", "Tokens of a completion", steps, _length(columns)),
+        _chart("length", "Tokens of a completion", steps, _named(columns, _LENGTH)),
         _chart("cut", "Share cut off by the limit", steps, _named(columns, _CUT), most=1),
         _signal(run),
         _chart("entropy", "Entropy, nats a token", steps, _named(columns, _ENTROPY)),
         _chart("kl", "KL to the reference, nats a token", steps, _named(columns, _KL)),
         _chart("gradient", "Length of the gradient", steps, _named(columns, _GRADIENT)),
         _chart("rate", "Learning rate", steps, _named(columns, _RATE)),
-        _chart("seconds", "Seconds of a step", steps, _seconds(columns)),
+        _chart("seconds", "Seconds of a step", steps, _named(columns, _SECONDS)),
     ]
     return [chart for chart in made if chart and chart["series"]]
 
@@ -49,6 +51,16 @@ _ENTROPY = {"entropy": "entropy", "entropy/live": "in groups with a signal"}
 _KL = {"kl": "KL"}
 _GRADIENT = {"grad_norm": "before clipping"}
 _RATE = {"learning_rate": "learning rate"}
+_LENGTH = {
+    "completions/mean_length": "mean",
+    "completions/min_length": "shortest",
+    "completions/max_length": "longest",
+}
+_SECONDS = {
+    "step_time": "whole step",
+    "seconds/generation": "writing",
+    "seconds/rewards": "waiting for rewards",
+}
 
 
 def _thinned(run: Evidence) -> tuple[list[int], dict[str, Values]]:
@@ -89,28 +101,6 @@ def _reward(columns: Mapping[str, Values]) -> Iterator[dict[str, Any]]:
     if len(means) > 1:
         for key in sorted(means):
             yield _line(key.split("/")[1], columns[key])
-
-
-def _length(columns: Mapping[str, Values]) -> list[dict[str, Any]]:
-    return _named(
-        columns,
-        {
-            "completions/mean_length": "mean",
-            "completions/min_length": "shortest",
-            "completions/max_length": "longest",
-        },
-    )
-
-
-def _seconds(columns: Mapping[str, Values]) -> list[dict[str, Any]]:
-    return _named(
-        columns,
-        {
-            "step_time": "whole step",
-            "seconds/generation": "writing",
-            "seconds/rewards": "waiting for rewards",
-        },
-    )
 
 
 def _truth(run: Evidence) -> Chart | None:
@@ -169,14 +159,13 @@ def _signal(run: Evidence) -> Chart | None:
     """The shares of groups with a signal, and of those without one by their kind."""
     kinds: dict[int, Counter[str]] = defaultdict(Counter)
     for group in run.groups:
-        kind = kind_of(group, run)
-        kinds[group[0].step][kind if kind in SIGNALS else "equal"] += 1
+        kinds[group[0].step][kind_of(group, run)] += 1
     if not kinds:
         return None
     every = max(1, ceil(len(kinds) / MOST_POINTS))
     steps = sorted(kinds)[::every]
     series = []
-    for kind, label in SIGNALS.items():
+    for kind, label in KINDS.items():
         shares = [kinds[step][kind] / kinds[step].total() for step in steps]
         if any(shares):
             series.append(_line(label, shares))

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from llmpolicy.bounded import load_json
 from llmpolicy.diagnosis import Diagnosis, Evidence
 from llmpolicy.errors import RunError
-from llmpolicy.report.page.curves import charts_of
+from llmpolicy.report.page.curves import KINDS, charts_of
 from llmpolicy.report.page.pack import plain
 from llmpolicy.rewards.health import replay_command
 from llmpolicy.run import Run
@@ -29,6 +30,7 @@ def facts_of(folder: Path, run: Run | None, evidence: Evidence, found: Diagnosis
         "diagnosis": found.to_dict(),
         "head": list(_head(run, evidence)),
         "charts": charts_of(evidence),
+        "kinds": KINDS,
         "correctness": _correctness(run),
         "most": evidence.top,
         "least": evidence.bottom,
@@ -49,8 +51,8 @@ def _head(run: Run | None, evidence: Evidence) -> Iterator[tuple[str, str]]:
     """The facts under the title, each a name and its words."""
     if run is not None:
         yield "status", str(run.manifest.get("status", "unknown"))
-    most = evidence.recipe.get("grpo") or {}
-    of_steps = f" of {most['max_steps']}" if most.get("max_steps") else ""
+    settings = evidence.recipe.get("grpo") or {}
+    of_steps = f" of {settings['max_steps']}" if settings.get("max_steps") else ""
     yield "steps", f"{evidence.last_step}{of_steps}"
     rewards = evidence.values("reward")
     if rewards:
@@ -149,6 +151,6 @@ def _made(run: Run | None, evidence: Evidence) -> Facts:
         "recipe": recipe,
         "manifest": run.manifest,
         "settings": dict(evidence.settings),
-        "again": f"llmpolicy train {run.path / 'recipe.yaml'} --out NEW_FOLDER",
+        "again": f"llmpolicy train {quote(str(run.path / 'recipe.yaml'))} --out NEW_FOLDER",
         "command": run.manifest.get("command"),
     }

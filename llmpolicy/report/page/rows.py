@@ -3,14 +3,18 @@
 import json
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby, repeat
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from math import ceil, sqrt
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from llmpolicy.diagnosis import Evidence
 from llmpolicy.diagnosis.evidence import Completion, number_of
+from llmpolicy.diagnosis.signal import kind_of
 from llmpolicy.run import Run
+from llmpolicy.run.episodes import read_rows, step_of_rows
 
 Row = Mapping[str, Any]
 
@@ -80,9 +84,10 @@ def shade(log_prob: float | None) -> int:
 class Table:
     """Columns of completions. ``number`` counts those of a step, as a place STEP:NUMBER does."""
 
-    def __init__(self, tokens: int = MOST_TOKENS) -> None:
+    def __init__(self, kinds: Mapping[tuple[int, int], str]) -> None:
+        self.kinds = kinds
         self.prompts, self.texts = Texts(), Texts()
-        self.tokens = Tokens(tokens)
+        self.tokens = Tokens(MOST_TOKENS)
         self.columns: dict[str, list[Any]] = {name: [] for name in _PLAIN}
         self.parts: dict[str, list[float | None]] = {}
         self.said: dict[str, list[int]] = {}
@@ -111,6 +116,7 @@ class Table:
             "step": completion.step,
             "number": int(completion.place.partition(":")[2]),
             "group": completion.group,
+            "kind": self.kinds[completion.step, completion.group],
             "row": completion.row,
             "prompt": self.prompts.place(completion.prompt),
             "text": self.texts.place(text),
@@ -152,6 +158,7 @@ _PLAIN = (
     "step",
     "number",
     "group",
+    "kind",
     "row",
     "prompt",
     "text",
@@ -176,11 +183,35 @@ def table_of(evidence: Evidence, run: Run | None, *, wanted: Sequence[int] = ())
     signs = sum(min(len(completion.text), LONGEST) for completion in evidence.completions)
     every = max(ceil(len(evidence.completions) / MOST_ROWS), ceil(signs / MOST_SIGNS), 1)
     kept = {*steps[::every], *steps[:1], *steps[-1:], *wanted}
-    table = Table()
+    table = Table(
+        {(group[0].step, group[0].group): kind_of(group, evidence) for group in evidence.groups}
+    )
     share = MOST_TOKENS // max(len(kept), 1)
-    for _, members in groupby(_pairs(evidence, run, kept), lambda pair: pair[0].step):
-        _add_step(table, list(members), share)
+    rows_of = Rows(run)
+    for step, members in groupby(evidence.completions, attrgetter("step")):
+        if step in kept:
+            completions = list(members)
+            _add_step(table, list(zip(completions, rows_of(completions), strict=True)), share)
     return table
+
+
+class Rows:
+    """The rows of a run by step, with what the doctor does not read of them."""
+
+    def __init__(self, run: Run | None) -> None:
+        self.files: dict[int, list[Path]] = defaultdict(list)
+        for file in run.rollout_files() if run else ():
+            self.files[step_of_rows(file)].append(file)
+
+    def __call__(self, completions: Sequence[Completion]) -> Sequence[Row]:
+        """The row of each completion of a step; empty ones where it cannot be said which is whose:
+        a file whose tokens are damaged holds completions all the same.
+        """
+        files = self.files[completions[0].step]
+        rows = list(read_rows(files, "train", without=("raw",)))
+        if len(rows) == len(completions):
+            return rows
+        return [{}] * len(completions)
 
 
 def _add_step(table: Table, pairs: Sequence[tuple[Completion, Row]], most: int) -> None:
@@ -197,16 +228,6 @@ def _add_step(table: Table, pairs: Sequence[tuple[Completion, Row]], most: int) 
         chosen.add(group)
     for completion, row in pairs:
         table.add(completion, row, by_token=completion.group in chosen)
-
-
-def _pairs(
-    evidence: Evidence, run: Run | None, steps: set[int]
-) -> Iterator[tuple[Completion, Row]]:
-    """Each completion of these steps beside its row; of TRL's output there are no rows."""
-    rows = run.rollouts("train", without=("raw",)) if run else repeat({})
-    for completion, row in zip(evidence.completions, rows, strict=False):
-        if completion.step in steps:
-            yield completion, row
 
 
 def _surprise(log_probs: Sequence[float | None]) -> float | None:

@@ -44,7 +44,7 @@ function groupControls(choices, data) {
   const orders = Object.entries(ORDERS).filter(([name]) => name !== "against" || (FACTS.correctness && data.names.length > 1));
   return el("form", { class: "controls", onsubmit: (event) => event.preventDefault() },
     select("order", "order", orders.map(([name, [label]]) => [name, label]), choices.order || "teaches"),
-    select("kind", "kind", [["", "all kinds"], ...Object.entries(KINDS)], choices.kind || ""),
+    select("kind", "kind", [["", "all kinds"], ...Object.entries(FACTS.kinds)], choices.kind || ""),
     field("search", "q", choices.q, { type: "search", class: "search" }),
     stepFields(choices));
 }
@@ -77,7 +77,7 @@ async function groupOf(group, data, marked) {
   return el("section", { class: "group", "aria-label": `group ${first}` },
     el("header", {},
       el("a", { href: address("groups", { at: first }) }, `step ${group.step}, group ${group.group}`),
-      el("span", { class: "tag k-" + group.kind }, KINDS[group.kind]),
+      el("span", { class: "tag k-" + group.kind }, FACTS.kinds[group.kind]),
       el("span", {}, `mean ${number(group.mean)}, ${many(group.members.length, "completion")}`),
       el("a", { href: address("groups", { prompt: group.prompt, order: "step" }) }, group.row == null ? "this prompt through the run" : `row ${group.row} through the run`)),
     block(data.prompts[group.prompt], { class: "prompt" }),

@@ -58,22 +58,11 @@ function describe(group, data) {
   const paid = group.members.map((at) => data.reward[at]).filter((value) => value != null);
   group.teaches = sum(group.members.map((at) => Math.abs(data.advantage[at] || 0)));
   group.mean = paid.length ? sum(paid) / paid.length : null;
-  group.spread = paid.length ? Math.max(...paid) - Math.min(...paid) : 0;
-  group.kind = kindOf(group, paid);
+  group.kind = data.kind[group.members[0]];
   group.surprise = Math.max(...group.members.map((at) => data.surprise[at] || 0));
   group.against = against(group, data);
   group.prompt = data.prompt[group.members[0]];
   group.row = data.row[group.members[0]];
-}
-
-const KINDS = { mixed: "mixed: a signal", most: "all paid most", least: "all paid least", equal: "all alike", unjudged: "not judged" };
-
-function kindOf(group, paid) {
-  if (!paid.length) return "unjudged";
-  if (group.spread > 1e-6) return "mixed";
-  const near = 0.05 * (FACTS.most - FACTS.least);
-  if (FACTS.most > FACTS.least && paid[0] >= FACTS.most - near) return "most";
-  return paid[0] <= FACTS.least + near ? "least" : "equal";
 }
 
 // How much more is paid, in sum, for what the correctness part calls worse.
