@@ -29,9 +29,9 @@ _UNDO = "keep the policy that the run started from, and read what the reward pay
 def duplicated_prompts(run: Evidence) -> Finding | NotChecked | None:
     """Rows of the data that ask the same are one question that counts more often."""
     rows: dict[str, set[int]] = defaultdict(set)
-    for one in run.completions:
-        if one.row is not None and not one.ended:
-            rows[one.prompt].add(one.row)
+    for completion in run.completions:
+        if completion.row is not None and not completion.ended:
+            rows[completion.prompt].add(completion.row)
     count = sum(map(len, rows.values()))
     if count < 20:
         return NotChecked("duplicated_prompts", "fewer than 20 rows of one turn are known")
@@ -45,7 +45,7 @@ def duplicated_prompts(run: Evidence) -> Finding | NotChecked | None:
         "take each question once, in the file of the task",
         0.9,
         {"rows": count, "repeated": more, "prompt": twice[0][-200:]},
-        [one.place for one in run.completions if one.prompt == twice[0]],
+        [completion.place for completion in run.completions if completion.prompt == twice[0]],
     )
 
 
@@ -53,7 +53,11 @@ def overlap(run: Evidence) -> Finding | NotChecked | None:
     """Held-out questions that were trained on, but for capitals, blanks and punctuation."""
     if not run.held_out or not run.completions:
         return NotChecked("overlap", "the held-out prompts are not known until the end")
-    asked = {_words(one.prompt): one for one in run.completions if not one.ended}
+    asked = {
+        _words(completion.prompt): completion
+        for completion in run.completions
+        if not completion.ended
+    }
     if not asked:
         return NotChecked("overlap", "dialogues begin alike, whatever they are about")
     shared = [asked[words] for words in map(_words, run.held_out) if words and words in asked]
@@ -68,7 +72,7 @@ def overlap(run: Evidence) -> Finding | NotChecked | None:
         " on these is memory",
         0.9,
         {"shared": len(shared), "share": round(share, 4), "prompt": shared[0].prompt[-200:]},
-        [one.place for one in shared],
+        [completion.place for completion in shared],
     )
 
 
@@ -80,13 +84,13 @@ def _words(prompt: str) -> tuple[str, ...]:
 def unjudged_by_difficulty(run: Evidence) -> Finding | None:
     """Where nothing is known of the hard ones, what is known is better than the truth."""
     groups: dict[str, list[Completion]] = defaultdict(list)
-    for one in run.completions:
-        groups[one.prompt].append(one)
+    for completion in run.completions:
+        groups[completion.prompt].append(completion)
     hard, easy = [0, 0], [0, 0]
-    known = [one.reward for one in run.completions if one.reward is not None]
+    known = [completion.reward for completion in run.completions if completion.reward is not None]
     usual = fmean(known) if known else 0.0
     for members in groups.values():
-        paid = [one.reward for one in members if one.reward is not None]
+        paid = [completion.reward for completion in members if completion.reward is not None]
         unknown = len(members) - len(paid)
         if paid:
             side = hard if fmean(paid) < usual else easy
@@ -104,14 +108,18 @@ def unjudged_by_difficulty(run: Evidence) -> Finding | None:
         "look at faults.jsonl: a time limit, or a parser that gives up on long answers",
         0.8,
         {"hard": round(of_hard.value, 4), "easy": round(of_easy.value, 4)},
-        [one.place for one in run.completions if one.reward is None],
+        [completion.place for completion in run.completions if completion.reward is None],
     )
 
 
 def unjudged(run: Evidence) -> Finding | None:
     """Completions that the rewards could say nothing of, more than a few."""
     count = len(run.completions)
-    unknown = [one for one in run.completions if one.reward is None and one.ended != FAILED]
+    unknown = [
+        completion
+        for completion in run.completions
+        if completion.reward is None and completion.ended != FAILED
+    ]
     if count < 20 or len(unknown) / count < MOST_FAILED:
         return None
     return Finding(
@@ -120,16 +128,16 @@ def unjudged(run: Evidence) -> Finding | None:
         "faults.jsonl says why, each with a command that asks again; check-reward tries a reward",
         1.0,
         {"share": round(len(unknown) / count, 4)},
-        [one.place for one in unknown],
+        [completion.place for completion in unknown],
     )
 
 
 def environment_failures(run: Evidence) -> Finding | None:
     """Dialogues whose environment failed are not learned from."""
-    failed = [one for one in run.completions if one.ended == FAILED]
+    failed = [completion for completion in run.completions if completion.ended == FAILED]
     if not failed or len(failed) / len(run.completions) < MOST_FAILED:
         return None
-    why, count = Counter(one.why for one in failed).most_common(1)[0]
+    why, count = Counter(completion.why for completion in failed).most_common(1)[0]
     return Finding(
         "environment_failures",
         f"the environment failed in {len(failed)} of {len(run.completions)} dialogues, in {count}"
@@ -137,7 +145,7 @@ def environment_failures(run: Evidence) -> Finding | None:
         "ask again where one failed: llmpolicy play --replay RUN/faults.jsonl:LINE",
         1.0,
         {"share": round(len(failed) / len(run.completions), 4), "why": why[:200]},
-        [one.place for one in failed],
+        [completion.place for completion in failed],
     )
 
 
@@ -145,9 +153,9 @@ def tool_never_called(run: Evidence) -> Finding | None:
     """Tools that are offered and not used."""
     environment = run.recipe.get("environment")
     tools = environment.get("tools") if isinstance(environment, dict) else ()
-    late = [one for group in run.late for one in group]
+    late = [completion for group in run.late for completion in group]
     counted = run.values("tools/call_frequency")
-    is_unused = tools and late and not any(one.calls for one in late)
+    is_unused = tools and late and not any(completion.calls for completion in late)
     if not is_unused and (not counted or any(late_of(counted))):
         return None
     return Finding(
@@ -157,7 +165,7 @@ def tool_never_called(run: Evidence) -> Finding | None:
         " look whether the template offers them: llmpolicy play RECIPE",
         0.9,
         {"dialogues": len(late)},
-        [one.place for one in late],
+        [completion.place for completion in late],
     )
 
 

@@ -77,7 +77,9 @@ class Evidence:
     @cached_property
     def last_step(self) -> int:
         """The last step that anything is known of."""
-        known = [line["step"] for line in self.steps] + [one.step for one in self.completions]
+        known = [line["step"] for line in self.steps] + [
+            completion.step for completion in self.completions
+        ]
         return max(known, default=0)
 
     @cached_property
@@ -100,7 +102,9 @@ class Evidence:
 
     @cached_property
     def _paid(self) -> list[float]:
-        return [one.reward for one in self.completions if one.reward is not None]
+        return [
+            completion.reward for completion in self.completions if completion.reward is not None
+        ]
 
     @cached_property
     def top(self) -> float:
@@ -119,7 +123,7 @@ class Evidence:
         return replace(
             self,
             steps=[line for line in self.steps if line["step"] <= step],
-            completions=[one for one in self.completions if one.step <= step],
+            completions=[completion for completion in self.completions if completion.step <= step],
             looks=[look for look in self.looks if look["step"] <= step],
             evaluation=self.evaluation if step >= self.last_step else None,
         )
@@ -201,8 +205,8 @@ def late_of(values: Sequence[float]) -> Sequence[float]:
     return values[-max(1, int(len(values) * LATE)) :]
 
 
-def _group(one: Completion) -> tuple[int, int]:
-    return one.step, one.group
+def _group(completion: Completion) -> tuple[int, int]:
+    return completion.step, completion.group
 
 
 def number_of(value: Any) -> float | None:

@@ -23,7 +23,7 @@ def cut_off(run: Evidence) -> Finding | NotChecked | None:
     late = fmean(late_of(shares))
     if late < MOST_CUT:
         return None
-    ended = sum(not one.truncated for one in run.completions)
+    ended = sum(not completion.truncated for completion in run.completions)
     if ended <= MOST_ENDED * len(run.completions) and len(run.completions) >= 64:
         return _never_ends(run, late, ended)
     most = run.settings.get("max_completion_length") or "it"
@@ -33,7 +33,7 @@ def cut_off(run: Evidence) -> Finding | NotChecked | None:
         f"a larger max_completion_length than {most}, or a prompt that asks for less",
         min(1.0, late + 0.2),
         {"truncated": round(late, 4)},
-        [one.place for one in run.completions if one.truncated][-3:],
+        [completion.place for completion in run.completions if completion.truncated][-3:],
     )
 
 
@@ -46,7 +46,7 @@ def _never_ends(run: Evidence, late: float, ended: int) -> Finding:
         " or a base model has to be shown it (demonstrations:)",
         0.9,
         {"truncated": round(late, 4), "completions": len(run.completions)},
-        [one.place for one in run.completions[-3:]],
+        [completion.place for completion in run.completions[-3:]],
     )
 
 
@@ -92,7 +92,11 @@ def _follows_length(run: Evidence) -> float:
 def _in_texts(run: Evidence) -> float:
     lengths, rewards = list[float](), list[float]()
     for group in run.late:
-        known = [(len(one.text), one.reward) for one in group if one.reward is not None]
+        known = [
+            (len(completion.text), completion.reward)
+            for completion in group
+            if completion.reward is not None
+        ]
         if known:
             usual, paid = map(fmean, zip(*known, strict=True))
             lengths += [length - usual for length, _ in known]
@@ -103,7 +107,7 @@ def _in_texts(run: Evidence) -> float:
 
 
 def _is_dialogue(run: Evidence) -> bool:
-    return any(one.ended for one in run.completions[:1])
+    return any(completion.ended for completion in run.completions[:1])
 
 
 CHECKS: Sequence[Callable[[Evidence], object]] = (cut_off, length_drift)

@@ -68,7 +68,7 @@ def no_signal(run: Evidence) -> Finding | NotChecked | None:
 
 def kind_of(group: Sequence[Completion], run: Evidence) -> str:
     """Whether a group has a signal, or why not."""
-    paid = [one.reward for one in group if one.reward is not None]
+    paid = [completion.reward for completion in group if completion.reward is not None]
     if not paid:
         return "unjudged"
     if max(paid) - min(paid) > 1e-6:
@@ -76,7 +76,7 @@ def kind_of(group: Sequence[Completion], run: Evidence) -> str:
     near = 0.05 * (run.top - run.bottom)
     if paid[0] >= run.top - near and run.top > min(run.bottom, 0.0):
         return "all_right"
-    if len(group) > 2 and len({one.text for one in group}) == 1:
+    if len(group) > 2 and len({completion.text for completion in group}) == 1:
         return "no_exploration"
     return "all_wrong" if paid[0] <= run.bottom + near else "all_equal"
 
@@ -136,9 +136,9 @@ def same_answer(run: Evidence) -> Finding | None:
     """
     asked: dict[str, set[str]] = defaultdict(set)
     said: dict[str, list[Completion]] = defaultdict(list)
-    for one in _all(run.late):
-        asked[one.prompt].add(one.text.strip())
-        said[one.text.strip()].append(one)
+    for completion in _all(run.late):
+        asked[completion.prompt].add(completion.text.strip())
+        said[completion.text.strip()].append(completion)
     if len(asked) < PROMPTS:
         return None
     count = sum(map(len, said.values()))
@@ -146,7 +146,7 @@ def same_answer(run: Evidence) -> Finding | None:
     share = len(said[answer]) / count
     if share < MOST_EQUAL:
         return None
-    paid = [one.reward for one in said[answer] if one.reward is not None]
+    paid = [completion.reward for completion in said[answer] if completion.reward is not None]
     is_paid = bool(paid) and run.top > 0 and fmean(paid) > 0.5 * run.top
     if is_paid and share < MOST_PAID:
         return None
@@ -157,11 +157,11 @@ def same_answer(run: Evidence) -> Finding | None:
     return Finding(
         kind,
         f"{answer!r:.60} is the answer in {share:.0%} of the last {count} completions, to"
-        f" {len({one.prompt for one in said[answer]})} of {len(asked)} prompts",
+        f" {len({completion.prompt for completion in said[answer]})} of {len(asked)} prompts",
         remedy,
         min(1.0, share + 0.2),
         {"share": round(share, 4), "prompts": len(asked), "answer": answer[:200]},
-        [one.place for one in said[answer]],
+        [completion.place for completion in said[answer]],
     )
 
 
@@ -173,7 +173,11 @@ def noisy_reward(run: Evidence) -> Finding | NotChecked | None:
     spread: list[float] = []
     places: list[str] = []
     for group in run.groups:
-        paid = [(one.text, one.reward) for one in group if one.reward is not None]
+        paid = [
+            (completion.text, completion.reward)
+            for completion in group
+            if completion.reward is not None
+        ]
         alike: dict[str, list[float]] = defaultdict(list)
         for text, reward in paid:
             alike[text].append(reward)
@@ -206,15 +210,15 @@ def chance_rewards(run: Evidence) -> Finding | NotChecked | None:
     beyond = _beyond_usual(run)
     differences, rates, places = [], [], []
     for group in run.groups:
-        said = Counter(one.text.strip() for one in group)
+        said = Counter(completion.text.strip() for completion in group)
         answer, count = said.most_common(1)[0]
-        paid = [one for one in group if one.reward is not None]
-        first = [beyond(one) for one in paid if one.text.strip() == answer]
-        rest = [beyond(one) for one in paid if one.text.strip() != answer]
+        paid = [completion for completion in group if completion.reward is not None]
+        first = [beyond(completion) for completion in paid if completion.text.strip() == answer]
+        rest = [beyond(completion) for completion in paid if completion.text.strip() != answer]
         if count < 3 or not first or not rest:
             continue
         differences.append(fmean(first) - fmean(rest))
-        rates.append(fmean(one.reward or 0.0 for one in paid) / max(run.top, 1e-9))
+        rates.append(fmean(completion.reward or 0.0 for completion in paid) / max(run.top, 1e-9))
         places.append(group[0].place)
     if len(differences) < LEAST_AGREED:
         return NotChecked("chance_rewards", "few groups agree on an answer")
@@ -240,18 +244,21 @@ def _beyond_usual(run: Evidence) -> Callable[[Completion], float]:
     """How much more a completion is paid than its text for other prompts, and the mean as one."""
     of_text: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     here: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for one in run.completions:
-        if one.reward is not None:
-            for sums in (of_text[one.text.strip()], here[one.text.strip(), one.prompt]):
-                sums[0] += one.reward
+    for completion in run.completions:
+        if completion.reward is not None:
+            for sums in (
+                of_text[completion.text.strip()],
+                here[completion.text.strip(), completion.prompt],
+            ):
+                sums[0] += completion.reward
                 sums[1] += 1
     count = sum(number for _, number in of_text.values())
     mean = sum(total for total, _ in of_text.values()) / max(count, 1)
 
-    def beyond(one: Completion) -> float:
-        total, number = of_text[one.text.strip()]
-        own, times = here[one.text.strip(), one.prompt]
-        return (one.reward or 0.0) - (total - own + mean) / (number - times + 1)
+    def beyond(completion: Completion) -> float:
+        total, number = of_text[completion.text.strip()]
+        own, times = here[completion.text.strip(), completion.prompt]
+        return (completion.reward or 0.0) - (total - own + mean) / (number - times + 1)
 
     return beyond
 
@@ -264,8 +271,8 @@ def _variance(values: Sequence[float]) -> float:
 
 def _parts(run: Evidence) -> dict[str, list[float | None]]:
     parts: dict[str, list[float | None]] = defaultdict(list)
-    for one in run.completions:
-        for name, value in one.parts.items():
+    for completion in run.completions:
+        for name, value in completion.parts.items():
             parts[name].append(value)
     return parts if len(parts) > 1 else {}
 

@@ -24,9 +24,9 @@ class Bar:
     says: str
     part: str | None = None
 
-    def is_reached(self, one: Completion) -> bool:
+    def is_reached(self, completion: Completion) -> bool:
         """Whether a completion is at the bar or above it."""
-        value = one.reward if self.part is None else one.parts.get(self.part)
+        value = completion.reward if self.part is None else completion.parts.get(self.part)
         return value is not None and value >= self.least - CLOSE
 
 
@@ -35,8 +35,8 @@ def unsolved(run: Evidence, *, limit: int | None = SHOWN) -> str:
     if not run.completions:
         raise RunError("this run has kept no completions")
     seen: dict[tuple[int | None, str], list[Completion]] = defaultdict(list)
-    for one in run.completions:
-        seen[one.row, one.prompt].append(one)
+    for completion in run.completions:
+        seen[completion.row, completion.prompt].append(completion)
     bar = bar_of(run)
     never = [
         (prompt, members)
@@ -47,7 +47,7 @@ def unsolved(run: Evidence, *, limit: int | None = SHOWN) -> str:
     if bar is not None:
         lines = [f"{len(never)} of {len(seen)} prompts {bar.says}"]
     for prompt, members in sorted(never, key=lambda pair: -len(pair[1]))[:limit]:
-        known = [one.reward for one in members if one.reward is not None]
+        known = [completion.reward for completion in members if completion.reward is not None]
         paid = f"mean reward {fmean(known):.2f}, best {max(known):.2f}" if known else "never judged"
         row = "" if members[0].row is None else f"row {members[0].row}, "
         lines += [f"{row}{len(members)} completions, {paid}", f"  {fitted(prompt, 2, end=True)}"]
@@ -66,10 +66,19 @@ def bar_of(run: Evidence) -> Bar | None:
         return Bar(least, f"were never right, which is {least:g} of {name}", name)
     if run.top <= min(run.bottom, 0.0):
         return None
-    values = {round(one.reward, 6) for one in run.completions if one.reward is not None}
+    values = {
+        round(completion.reward, 6)
+        for completion in run.completions
+        if completion.reward is not None
+    }
     if len(values) <= 2:
         return Bar(run.top, f"were never paid {run.top:g}, the most there was")
-    late = [one.reward for group in run.late for one in group if one.reward is not None]
+    late = [
+        completion.reward
+        for group in run.late
+        for completion in group
+        if completion.reward is not None
+    ]
     usual = median(late or sorted(values))
     return Bar(
         usual,
@@ -84,7 +93,7 @@ def _verdict(run: Evidence) -> tuple[str, float] | None:
     """
     settings = _mapping(run.recipe.get("evaluate"))
     threshold = settings.get("threshold", 1.0)
-    known = {name for one in run.completions for name in one.parts}
+    known = {name for completion in run.completions for name in completion.parts}
     for entry in _entries(run.recipe.get("rewards")):
         name, fn = _name(entry), entry.get("fn")
         if name not in known or entry.get("tasks"):
@@ -92,7 +101,9 @@ def _verdict(run: Evidence) -> tuple[str, float] | None:
         if fn == settings.get("correct") and entry.get("args") == settings.get("args"):
             return name, float(threshold)
         if entry.get("role") == "correctness":
-            values = [one.parts[name] for one in run.completions if name in one.parts]
+            values = [
+                completion.parts[name] for completion in run.completions if name in completion.parts
+            ]
             paid = [value for value in values if value is not None]
             top = max(paid, default=0.0)
             return name, top if top > 0 else 1.0  # right is the top of its range
