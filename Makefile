@@ -39,7 +39,7 @@ test: install lint
 	$(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: install
-	$(BIN)/python -m pytest -q -m slow -n auto --maxprocesses 2 --dist loadgroup --durations=25
+	$(BIN)/python -m pytest -q -m slow -n auto --maxprocesses 2 --durations=25
 
 # Only torch is held, as above; the tests run beside a copy of themselves, so that it is the wheel which they import.
 NEWEST := build/newest

@@ -45,14 +45,13 @@ def blocks(page: Path, language: str) -> list[str]:
     )
 
 
-def commands() -> list[tuple[str, str]]:
+def commands(page: Path) -> list[str]:
     listed = []
-    for page in PAGES:
-        for block in blocks(page, "bash"):
-            lines = [
-                line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()
-            ]
-            listed += [(page.name, line) for line in lines if line and not line.startswith("#")]
+    for block in blocks(page, "bash"):
+        lines = (
+            line.partition("  #")[0].strip() for line in block.replace("\\\n", " ").splitlines()
+        )
+        listed += [line for line in lines if line and not line.startswith("#")]
     return listed
 
 
@@ -117,23 +116,23 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("page", "command"),
-    # those of a page build on each other, so one worker runs them
-    [pytest.param(*each, marks=pytest.mark.xdist_group(each[0])) for each in commands()],
+    "page", [page for page in PAGES if commands(page)], ids=lambda page: page.name
 )
-def test_each_command_runs(place: Path, page: str, command: str) -> None:
-    if elsewhere := [test for start, test in ELSEWHERE.items() if re.match(start, command)]:
-        pytest.skip(f"run by {elsewhere[0]}")
-    done = subprocess.run(
-        command,
-        shell=True,
-        cwd=place,
-        env=environment(place),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, f"{page}: {command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+def test_the_commands_of_a_page_run(place: Path, page: Path) -> None:
+    for command in commands(page):
+        if any(re.match(start, command) for start in ELSEWHERE):
+            continue
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=place,
+            env=environment(place),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        said = f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        assert done.returncode == 0, f"{page.name}: {command}\n{said}"
 
 
 @pytest.mark.slow
@@ -157,8 +156,9 @@ def test_the_python_of_a_page_runs(place: Path, page: Path) -> None:
 
 
 def test_what_is_run_elsewhere_still_stands_on_a_page() -> None:
+    written = [command for page in PAGES for command in commands(page)]
     for start in ELSEWHERE:
-        assert any(re.match(start, command) for _, command in commands()), start
+        assert any(re.match(start, command) for command in written), start
 
 
 @pytest.mark.parametrize(
