@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -27,6 +28,18 @@ settings.load_profile("laws")
 
 
 ALONE = "LLMPOLICY_TEST_ALONE"
+
+
+@pytest.fixture(autouse=True)
+def settings_are_left_as_they_were() -> Iterator[None]:
+    """No test changes how the package works in those after it."""
+    before = _settings()
+    yield
+    assert _settings() == before, "a test left one of LLMPOLICY_'s variables changed"
+
+
+def _settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("LLMPOLICY_")}
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:

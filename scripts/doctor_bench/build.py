@@ -79,11 +79,11 @@ def played(task: str, seed: int, changes: Changes, fault: Fault = nullcontext) -
     from llmpolicy.diagnosis import evidence_at
     from llmpolicy.errors import LLMPolicyError
 
-    os.environ["LLMPOLICY_REWARD_WORKERS"] = "0"
+    here = patch.dict(os.environ, LLMPOLICY_REWARD_WORKERS="0")
     folder, ended = Path(tempfile.mkdtemp(prefix="doctor")), None
     try:
         try:
-            with fault(), patch("llmpolicy.report.plot.plot_run"):
+            with here, fault(), patch("llmpolicy.report.plot.plot_run"):
                 train(recipe(task, seed, changes), out=folder / "run", say=_nothing, yes=True)
         except (LLMPolicyError, RuntimeError, ValueError) as error:
             ended = error
