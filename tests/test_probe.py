@@ -31,6 +31,7 @@ from llmpolicy.session.rehearsal import typical
 from llmpolicy.statistics import Interval
 from scripts.receipts import probe as receipt
 
+ROOT = Path(__file__).parent.parent
 FEW = ["evaluate.n=100", "evaluate.every=null"]
 
 
@@ -231,3 +232,19 @@ def test_a_run_does_what_its_probe_said(name: str) -> None:
     assert found["go"], found
     assert found["held"]["signal"] and found["held"]["memory"], found
     assert abs(found["off"]["processor_seconds"]) <= 0.35, found
+
+
+def test_the_page_shows_the_receipt() -> None:
+    page = (ROOT / "docs" / "probe.md").read_text(encoding="utf-8")
+    figure = json.loads((ROOT / "receipts" / "probe.json").read_text(encoding="utf-8"))["figure"]
+    for name, case in figure["cases"].items():
+        signal, off, seen = case["signal"], case["off"], case["seen"]
+        share = f"{signal['value']:.2f} [{signal['low']:.2f}, {signal['high']:.2f}]"
+        parts = [f"{100 * off[key]:+.0f} %" for key in ("seconds", "processor_seconds", "memory")]
+        cells = [name, share, f"{case['first_step']:.2f}", f"{seen['seconds']:.2f}", *parts[:2]]
+        assert (
+            "| {} |".format(" | ".join([*cells, f"{seen['memory'] / 1e9:.2f}", parts[2]])) in page
+        )
+    for what, held in (("signal", "15 of 15"), ("memory", "15"), ("seconds", "14")):
+        assert str(figure["held"][what]) == held.split()[0]
+        assert held in page
