@@ -1,11 +1,11 @@
 """docs/estimators.md from the receipt: ``python scripts/estimators.py`` writes its tables anew."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.bounded import read_json
+from scripts.marked import replaced, table
 
 ROOT = Path(__file__).resolve().parent.parent
 RECEIPT, PAGE = ROOT / "receipts" / "estimators.json", ROOT / "docs" / "estimators.md"
@@ -27,17 +27,7 @@ def tables(figure: Figure) -> dict[str, str]:
 
 def written(page: str, figure: Figure) -> str:
     """The page with what stands between its marks replaced by the receipt's tables."""
-    for name, table in tables(figure).items():
-        marks = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        page, found = re.subn(marks, rf"\g<1>{table}\g<2>", page, flags=re.DOTALL)
-        if found != 1:
-            raise SystemExit(f"docs/estimators.md: found {found} tables {name!r}; expected 1")
-    return page
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return replaced(page, tables(figure), "docs/estimators.md")
 
 
 def _turned(cell: Cell) -> str:
@@ -48,13 +38,13 @@ def _turned(cell: Cell) -> str:
     return f"{cell['turned']:.2f}" if found else f"0 ± {cell['noise']:.2f}"
 
 
-def _by_size(table: Mapping[str, Mapping[str, Cell]], say: Any) -> str:
-    sizes = list(next(iter(table.values())))
+def _by_size(cells_of: Mapping[str, Mapping[str, Cell]], say: Any) -> str:
+    sizes = list(next(iter(cells_of.values())))
     rows = [
         [name, *(say(cells[size]) if size in cells else "–" for size in sizes)]
-        for name, cells in table.items()
+        for name, cells in cells_of.items()
     ]
-    return _table(["estimator", *(f"G = {size}" for size in sizes)], rows)
+    return table(["estimator", *(f"G = {size}" for size in sizes)], rows)
 
 
 def _exact(policies: Mapping[str, Any]) -> str:
@@ -62,7 +52,7 @@ def _exact(policies: Mapping[str, Any]) -> str:
         [name, str(row["parameters"]), *(_two(row[of]) for of in ("value", "entropy", "length"))]
         for name, row in policies.items()
     ]
-    return _table(["policy", "parameters", "J of its prompts", "entropy, nats", "length"], rows)
+    return table(["policy", "parameters", "J of its prompts", "entropy, nats", "length"], rows)
 
 
 def _two(values: list[float]) -> str:
@@ -74,14 +64,14 @@ def _hard(figure: Figure) -> str:
     for name, cells in figure["hard"].items():
         even, hard = figure["on_policy"][name]["8"], cells["8"]
         rows.append([name, f"{even['scale']:.2f}", f"{hard['scale']:.2f}", _turned(hard)])
-    return _table(["estimator, G = 8", "scale, even", "scale, hard", "turned, hard"], rows)
+    return table(["estimator, G = 8", "scale, even", "scale, hard", "turned, hard"], rows)
 
 
 def _later(moves: Mapping[str, Any]) -> str:
     head = ["loss, G = 8", *(f"KL {_three(move['kl'])}" for move in moves.values())]
     names = next(iter(moves.values()))["cells"]
     rows = [[name, *(_pair(move["cells"][name]) for move in moves.values())] for name in names]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _three(values: list[float]) -> str:
@@ -94,7 +84,7 @@ def _pair(cell: Cell) -> str:
 
 def _applied(rows: Mapping[str, Cell]) -> str:
     cells = [[name, f"{row['off']:.0e}", f"{row['cosine']:.3f}"] for name, row in rows.items()]
-    return _table(["trainer, one step", "from the estimate", "cosine to ∇J"], cells)
+    return table(["trainer, one step", "from the estimate", "cosine to ∇J"], cells)
 
 
 if __name__ == "__main__":
