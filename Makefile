@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo browser test test-slow newest lint battery zoo doctor-bench semantics lock audit bench receipts receipts-check clean
+.PHONY: install demo browser test test-slow newest lint battery zoo doctor-bench board semantics lock audit bench receipts receipts-check clean
 .DEFAULT_GOAL := test
 
 # Every file but torch's is checked by its hash: pip prefers a file whose hash its index tells, and would take gigabytes of CUDA in
@@ -76,6 +76,11 @@ semantics: export OMP_NUM_THREADS = 1
 # what the losses of the installed TRL have become since they were recorded; TRL=1.15.0 or TRL=newest brings another one
 semantics: install
 	$(BIN)/python scripts/semantics.py $(TRL)
+
+# every row on every problem that its base is there for; it goes on where it was stopped
+board: install
+	$(BIN)/python scripts/receipts run board
+	$(BIN)/llmpolicy board show runs/receipts/board --plot docs/board.png
 
 # a new requirements.lock after a change of constraints.txt: some ten minutes of asking pip
 lock:

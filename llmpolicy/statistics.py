@@ -80,6 +80,27 @@ def _adjusted_wald(values: Sequence[float], pseudo: Sequence[float]) -> Interval
     )
 
 
+def student(degrees: float) -> float:
+    """The 97.5 % point of Student's t with so many degrees of freedom, which need not be whole.
+
+    With t = √ν tan θ, P(|T| <= t) = ∫₀^θ cos^(ν-1) / ∫₀^(π/2) cos^(ν-1) (Abramowitz & Stegun 1964,
+    26.7.3 and 26.7.4 for whole ν); the integrals by the midpoint rule. Raises ValueError unless
+    degrees >= 1.
+    """
+    if not degrees >= 1:
+        raise ValueError(f"student: {degrees} degrees of freedom; expected at least 1")
+    steps = 20_000
+    angles = [(step + 0.5) * math.pi / 2 / steps for step in range(steps)]
+    weights = [math.cos(angle) ** (degrees - 1) for angle in angles]
+    below, wanted = 0.0, 0.95 * math.fsum(weights)
+    for angle, weight in zip(angles, weights, strict=True):
+        if below + weight >= wanted:
+            within = (wanted - below) / weight - 0.5
+            return math.sqrt(degrees) * math.tan(angle + within * math.pi / 2 / steps)
+        below += weight
+    raise AssertionError("the weights of a distribution do not come to 1")
+
+
 def pass_at_k(n: int, right: int, k: int) -> float:
     """The unbiased estimate, from n samples of which ``right`` are right, that one of k fresh
     samples is right.

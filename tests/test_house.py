@@ -94,10 +94,11 @@ def test_rooms_that_rewards_share_import_down() -> None:
                 assert floors.get(room, 9) < floors[folders[0]], f"{path}: {room} lies above it"
 
 
-def test_only_grpo_imports_the_trainer() -> None:
+def test_only_grpo_builds_on_the_trainer() -> None:
+    compared = ROOT / "llmpolicy" / "board" / "trainers.py"  # stock TRL is a row of the board
     for path in (ROOT / "llmpolicy").rglob("*.py"):
         if "GRPOTrainer" in path.read_text():
-            assert path.parent.name == "grpo", path
+            assert path.parent.name == "grpo" or path == compared, path
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from typing import Any
 
 import typer
 
-from llmpolicy.cli import reading, verbs
+from llmpolicy.cli import board, reading, verbs
 from llmpolicy.cli.app import Stopped, app, write_json
 from llmpolicy.errors import LLMPolicyError, one_line
 from llmpolicy.signals import end_with_launcher, is_main
 from llmpolicy.terminal import begun_by, open_standard, show_all, show_traceback, shown, wrapped
 from llmpolicy.tuning import keep_memory, spin_less
 
-__all__ = ["app", "reading", "run", "verbs", "write_json"]
+__all__ = ["app", "board", "reading", "run", "verbs", "write_json"]
 
 
 def run() -> None:

@@ -29,7 +29,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 
 @contextmanager
-def _drawing(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
+def drawing(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
     """A figure and its axes, written into a file in the end: as Matplotlib draws by itself,
     whatever a matplotlibrc in the current folder says, and no text is read as a formula.
     """
@@ -81,7 +81,7 @@ def plot_run(run: Run) -> Path:
     rows, size = 2 + bool(drift), (10, 3.2 * (2 + bool(drift)))
     if loop := run.recipe.get("reinforce"):
         rows, size = 1, (10, 3.4)
-    with _drawing(run.plot_path, rows, 2, size) as (figure, axes):
+    with drawing(run.plot_path, rows, 2, size) as (figure, axes):
         if loop:
             _loop(axes[0], run, lines)
         else:
@@ -203,7 +203,7 @@ def plot_reward_model(report: Mapping[str, Any], path: Path) -> Path:
     for margins in bins:
         expected.append(margins["expected"])
         shares.append(margins["accuracy"])
-    with _drawing(path, 1, 1, (5.2, 4.6)) as (_, ((axis,),)):
+    with drawing(path, 1, 1, (5.2, 4.6)) as (_, ((axis,),)):
         axis.plot([0.5, 1], [0.5, 1], color=GREY, ls=":", lw=1, label="calibrated")
         label = f"held-out pairs, {bins[0]['n']} a bin"
         style = {"fmt": "o-", "color": REWARD, "capsize": 3, "lw": 1.5}
@@ -233,7 +233,7 @@ def plot_curve(run: Run) -> Path:
     kept = (run.manifest.get("best") or {}).get("step")
     beta = (run.recipe.get("grpo") or {}).get("beta") or 0.0
     title = f"{run.recipe.get('name')}: reward and truth on held-out prompts, beta {beta:g}"
-    with _drawing(run.curve_path, 1, 2, (11, 4.2)) as (figure, ((by_kl, by_step),)):
+    with drawing(run.curve_path, 1, 2, (11, 4.2)) as (figure, ((by_kl, by_step),)):
         right = _curve(by_kl, looks, [max(line["kl"], 0.0) for line in looks], kept)
         by_kl.set_xscale("function", functions=(lambda x: abs(x) ** 0.5, lambda x: x**2))
         by_kl.set_xlim(left=0)

@@ -1,0 +1,162 @@
+"""What the board says: the results of every row on a problem, and how two rows compare."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, median, variance
+from typing import Any
+
+from llmpolicy.bounded import read_json
+from llmpolicy.errors import RunError
+from llmpolicy.statistics import Interval, student
+
+AGAINST = "trl"
+"""The row with which the others are compared."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row on one problem with one seed, as its file says it."""
+
+    facts: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Problem, row and seed."""
+        return self.facts["problem"]["name"], self.facts["row"], self.facts["seed"]
+
+    @property
+    def looks(self) -> Sequence[Mapping[str, Any]]:
+        """What was seen, in order."""
+        looks: Sequence[Mapping[str, Any]] = self.facts["looks"]
+        return looks
+
+    def spent(self, what: str) -> float:
+        """``seconds``, ``processor_seconds``, ``tokens`` or ``completions`` until the target was
+        seen; infinite where it was not.
+        """
+        return float(self.looks[-1][what]) if self.facts["reached"] else math.inf
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row on a problem: its results, one a seed."""
+
+    name: str
+    says: str
+    results: Sequence[Result]
+
+    @property
+    def reached(self) -> int:
+        """How many seeds saw the target."""
+        return sum(bool(result.facts["reached"]) for result in self.results)
+
+    def figures(self, what: str) -> dict[str, float | None]:
+        """Median, lowest and highest of what was spent until the target; None is never.
+
+        Lowest and highest of five seeds hold the true median in 93.8 of 100 repetitions (1 - 2 /
+        2^5), whatever the distribution.
+        """
+        spent = [result.spent(what) for result in self.results]
+        found = {"median": median(spent), "low": min(spent), "high": max(spent)}
+        return {name: value if math.isfinite(value) else None for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Board:
+    """All results, by problem and row."""
+
+    results: Sequence[Result]
+
+    @cached_property
+    def standings(self) -> dict[str, list[Standing]]:
+        """The rows of each problem, the soonest first."""
+        found: dict[str, dict[str, list[Result]]] = {}
+        for result in sorted(self.results, key=lambda result: result.key):
+            problem, row, _ = result.key
+            found.setdefault(problem, {}).setdefault(row, []).append(result)
+        ranked = {}
+        for problem, by_row in found.items():
+            rows = [Standing(name, own[0].facts["says"], own) for name, own in by_row.items()]
+            ranked[problem] = sorted(rows, key=lambda row: (-row.reached, _soonest(row)))
+        return ranked
+
+    def against(self, problem: str, row: Standing) -> Interval | None:
+        """How many times sooner than `AGAINST` a row reaches a target; None where nothing can be
+        said.
+        """
+        for other in self.standings[problem]:
+            if other.name == AGAINST and other is not row:
+                return times_sooner(row.results, other.results)
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The board as plain data."""
+        targets = []
+        for problem, rows in self.standings.items():
+            about = rows[0].results[0].facts["problem"]
+            listed = [{**_row(row), "sooner": _sooner(self.against(problem, row))} for row in rows]
+            targets.append({"task": problem, "target": about["target"], "rows": listed})
+        return {"schema": 1, "targets": targets}
+
+
+def _soonest(row: Standing) -> float:
+    return median(result.spent("seconds") for result in row.results)
+
+
+def _row(row: Standing) -> dict[str, Any]:
+    spent = {what: row.figures(what) for what in ("seconds", "processor_seconds", "tokens")}
+    seeds = [result.facts["seed"] for result in row.results]
+    return {"name": row.name, "says": row.says, "seeds": seeds, **spent, "reached": row.reached}
+
+
+def _sooner(ratio: Interval | None) -> dict[str, Any] | None:
+    return None if ratio is None else {**ratio.to_dict(), "differs": differs(ratio)}
+
+
+def times_sooner(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval | None:
+    """The ratio of the geometric means of their seconds and ours, with its interval; None with
+    fewer than two seeds a side, or where a seed saw no target.
+
+    Welch 1947, "The generalization of 'Student's' problem", Biometrika 34:28-35, of the logarithms.
+    """
+    sides = [[math.log(result.spent("seconds")) for result in side] for side in (ours, theirs)]
+    if min(map(len, sides)) < 2 or not all(map(math.isfinite, [*sides[0], *sides[1]])):
+        return None
+    parts = [variance(side) / len(side) for side in sides]
+    between = fmean(sides[1]) - fmean(sides[0])
+    half = 0.0
+    if sum(parts) > 0:
+        shares = [part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True)]
+        half = student(sum(parts) ** 2 / sum(shares)) * math.sqrt(sum(parts))
+    return Interval(math.exp(between), math.exp(between - half), math.exp(between + half))
+
+
+def differs(ratio: Interval) -> bool:
+    """Whether two rows differ at all: their ratio's interval leaves out 1."""
+    return not ratio.low <= 1 <= ratio.high
+
+
+def read_board(folder: Path) -> Board:
+    """The board of a folder of results; raises RunError where there are none, or one cannot be
+    read.
+    """
+    files = sorted(folder.glob("*/*/*.json")) if folder.is_dir() else []
+    if not files:
+        raise RunError(
+            f"{folder} holds no results of the board; make one with `llmpolicy board run`"
+        )
+    return Board([_read(file) for file in files])
+
+
+def _read(file: Path) -> Result:
+    try:
+        result = Result(read_json(file))
+        result.key, result.spent("seconds"), result.facts["says"]
+    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise RunError(
+            f"{file} is no result of the board: {type(error).__name__}: {error}"
+        ) from error
+    return result

@@ -1,0 +1,120 @@
+"""The clock of the board, as a callback of transformers' trainers: it stands still while the policy
+is looked at.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from llmpolicy.board.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The policy after some completions: the held-out share of right greedy answers, and what had
+    been spent on training by then; ``tokens`` are those generated.
+    """
+
+    step: int
+    completions: int
+    seconds: float
+    processor_seconds: float
+    tokens: int
+    accuracy: float
+
+
+@dataclass
+class Spent:
+    """Seconds between `go` and `halt`, of the clock and of this process's processors."""
+
+    seconds: float = 0.0
+    processor: float = 0.0
+    since: tuple[float, float] | None = None
+
+    def go(self) -> None:
+        """Count from now on."""
+        self.since = time.perf_counter(), time.process_time()
+
+    def halt(self) -> None:
+        """Count no more."""
+        if self.since is not None:
+            self.seconds += time.perf_counter() - self.since[0]
+            self.processor += time.process_time() - self.since[1]
+            self.since = None
+
+
+@dataclass
+class Stopwatch(TrainerCallback):
+    """Looks at the policy every so many completions, and ends the training at the target or at the
+    limit.
+
+    It sees what every trainer of transformers tells its callbacks, so that no trainer has to be
+    changed; ``accuracy`` measures a model.
+    """
+
+    problem: Problem
+    accuracy: Callable[[Any], float]
+    looks: list[Look] = field(default_factory=list)
+    spent: Spent = field(default_factory=Spent)
+    tokens: float = 0.0
+    logged: int = 0
+    """The step up to which tokens are counted."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the last look saw the target."""
+        return bool(self.looks) and self.looks[-1].accuracy >= self.problem.target
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        """Look at the base, then start the clock."""
+        self._look(0, state.global_step, model)
+        self.spent.go()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Ask for a log where a look is due: it says how many tokens were generated."""
+        control.should_log = control.should_log or self._due(args, state)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        model: Any = None,
+        **_: Any,
+    ) -> None:
+        """Count tokens, and look at the policy where that is due."""
+        completions = (state.global_step - self.logged) * batch_of(args)
+        self.tokens += (logs or {}).get("completions/mean_length", 0.0) * completions
+        self.logged = state.global_step
+        if not self._due(args, state):
+            return
+        self.spent.halt()
+        self._look(state.global_step * batch_of(args), state.global_step, model)
+        control.should_training_stop |= self.reached or self.spent.seconds > self.problem.limit
+        self.spent.go()
+
+    def _due(self, args: TrainingArguments, state: TrainerState) -> bool:
+        """Whether the last step has passed a multiple of ``look``, and was not looked at."""
+        done, batch = state.global_step * batch_of(args), batch_of(args)
+        due = done // self.problem.look > (done - batch) // self.problem.look
+        return due and self.looks[-1].step < state.global_step
+
+    def _look(self, completions: int, step: int, model: Any) -> None:
+        spent = self.spent
+        right = self.accuracy(model)
+        tokens = round(self.tokens)
+        look = Look(step, completions, spent.seconds, spent.processor, tokens, right)
+        self.looks.append(look)
+
+
+def batch_of(args: TrainingArguments) -> int:
+    """Completions that a step of one process trains on."""
+    return args.per_device_train_batch_size * args.gradient_accumulation_steps

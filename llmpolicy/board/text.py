@@ -1,0 +1,78 @@
+"""The board in a terminal and as a plot."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.board.results import AGAINST, Board, Standing, differs
+from llmpolicy.report.plot import GREY, drawing
+from llmpolicy.statistics import Interval
+
+
+def lines(board: Board) -> Iterator[str]:
+    """The board as a table a problem; what is never reached says so."""
+    for problem, rows in board.standings.items():
+        about = rows[0].results[0].facts["problem"]
+        yield (
+            f"{problem}: {about['target']:.0%} of {about['prompts']} held-out prompts"
+            f" (recipe {about['recipe']})"
+        )
+        yield f"  {'row':<16} {'reached':>8}  {'seconds':<22} {'tokens':>10}  than {AGAINST}"
+        for row in rows:
+            yield "  " + _line(row, board.against(problem, row))
+
+
+def _line(row: Standing, ratio: Interval | None) -> str:
+    seeds = f"{row.reached} of {len(row.results)}"
+    return (
+        f"{row.name:<16} {seeds:>8}  {_seconds(row):<22} {_tokens(row):>10}  {_than(row, ratio)}"
+    ).rstrip()
+
+
+def _seconds(row: Standing) -> str:
+    found = row.figures("seconds")
+    if found["low"] is None:
+        limit = row.results[0].facts["problem"]["limit"]
+        return f"not within {limit:g}"
+    middle, low, high = (_or_never(found[name]) for name in ("median", "low", "high"))
+    return f"{middle} ({low} to {high})"
+
+
+def _or_never(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.1f}"
+
+
+def _tokens(row: Standing) -> str:
+    tokens = row.figures("tokens")["median"]
+    return "" if tokens is None else f"{tokens:,.0f}"
+
+
+def _than(row: Standing, ratio: Interval | None) -> str:
+    if row.name == AGAINST:
+        return ""
+    if ratio is None:
+        return "not to be compared"
+    if not differs(ratio):
+        return f"no difference ({ratio.low:.2f} to {ratio.high:.2f} times)"
+    return f"{ratio.value:.1f} times sooner ({ratio.low:.1f} to {ratio.high:.1f})"
+
+
+def plot_board(board: Board, file: Path) -> None:
+    """Accuracy over seconds of training, a panel a problem, a line a seed."""
+    panels = list(board.standings.items())
+    with drawing(file, len(panels), 1, (7, 3.4 * len(panels))) as (_, axes):
+        for axis, (problem, rows) in zip(axes[:, 0], panels, strict=True):
+            _draw(axis, rows)
+            axis.set(xscale="log", ylim=(0, 1), xlabel="seconds of training", ylabel=problem)
+            axis.legend(fontsize=8, loc="lower right")
+
+
+def _draw(axis: Any, rows: list[Standing]) -> None:
+    target = rows[0].results[0].facts["problem"]["target"]
+    axis.axhline(target, color=GREY, linewidth=0.8, linestyle="--")
+    for number, row in enumerate(rows):
+        for index, result in enumerate(row.results):
+            seconds = [max(look["seconds"], 0.1) for look in result.looks]
+            accuracy = [look["accuracy"] for look in result.looks]
+            name = None if index else row.name
+            axis.plot(seconds, accuracy, color=f"C{number}", linewidth=1, label=name)

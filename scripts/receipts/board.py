@@ -1,0 +1,58 @@
+"""The board: every shipped row on every problem whose base lies on this machine, five seeds each.
+
+A result that is there is not measured again; those of other sources are thrown away first.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from llmpolicy.board import load_row, problems, read_board, rows, run_row
+from llmpolicy.plan import model_path
+from llmpolicy.recipe import load_recipe
+from scripts.receipts._sources import QUICKSTART, ROOT, RUNS, fingerprint
+
+SOURCES = [
+    "scripts/receipts/board.py",
+    "llmpolicy/board/**/*",
+    "llmpolicy/run/*.py",
+    "llmpolicy/stages/grpo.py",
+    *QUICKSTART,
+]
+RESULTS, SEEDS = RUNS / "board", range(5)
+
+
+def measure() -> dict[str, Any]:
+    """The board as `llmpolicy board show --json` writes it, with every look."""
+    _drop_others()
+    for name in rows():
+        row = load_row(name)
+        there = [problem for problem in row.problems if _has_base(problem)]
+        run_row(row, name, RESULTS, problems=there, seeds=SEEDS, say=_say)
+    board = read_board(RESULTS)
+    looks = {"/".join(map(str, result.key)): result.looks for result in board.results}
+    machines = {str(result.facts["machine"]) for result in board.results}
+    return {**board.to_dict(), "machines": sorted(machines), "looks": looks}
+
+
+def _drop_others() -> None:
+    noted, sources = RESULTS / "sources", fingerprint(SOURCES)
+    if RESULTS.is_dir() and (not noted.is_file() or noted.read_text() != sources):
+        shutil.rmtree(RESULTS)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    noted.write_text(sources)
+
+
+def _has_base(problem: str) -> bool:
+    recipe = load_recipe(problems()[problem].recipe)
+    path = model_path(recipe.language_model, recipe.base_dir)
+    there = Path(path).is_dir() or (ROOT / path).is_dir()
+    if not there:
+        print(
+            f"{problem}: left out, there is no {path} (python scripts/get_smollm2.py)", flush=True
+        )
+    return there
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
