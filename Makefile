@@ -77,6 +77,17 @@ semantics: export OMP_NUM_THREADS = 1
 semantics: install
 	$(BIN)/python scripts/semantics.py $(TRL)
 
+# an environment of its own for one row of the board: Unsloth asks for an older TRL and patches it. Of what it depends on, what a CPU uses.
+UNSLOTH := build/unsloth
+$(UNSLOTH)/.installed: constraints.txt requirements.lock
+	$(PYTHON) -m venv $(UNSLOTH)
+	$(UNSLOTH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt torch
+	$(UNSLOTH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(UNSLOTH)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	$(UNSLOTH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps unsloth==2026.10.9 unsloth_zoo==2026.10.9 trl==1.15.0 \
+		cut_cross_entropy einops tyro docstring_parser shtab hf_transfer msgspec sentencepiece protobuf torchao triton
+	touch $@
+
 # every row on every problem that its base is there for; it goes on where it was stopped
 board: install
 	$(BIN)/python scripts/receipts run board

@@ -65,6 +65,7 @@ def test_shipped_rows_and_problems_can_be_read() -> None:
         assert row.name == name
         for problem in row.problems:
             assert row.settings_of(problem) is not None
+    assert load_row(str(ROOT / "scripts" / "board" / "unsloth.yaml")).python is not None
     for problem in problems().values():
         assert (ROOT / "recipes" / f"{problem.recipe}.yaml").is_file()
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from llmpolicy.board import load_row, problems, read_board, rows, run_row
+from llmpolicy.board import BoardRow, load_row, problems, read_board, rows, run_row
 from llmpolicy.plan import model_path
 from llmpolicy.recipe import load_recipe
 from scripts.receipts._sources import QUICKSTART, ROOT, RUNS, fingerprint
@@ -15,18 +15,23 @@ from scripts.receipts._sources import QUICKSTART, ROOT, RUNS, fingerprint
 SOURCES = [
     "scripts/receipts/board.py",
     "llmpolicy/board/**/*",
+    "scripts/board/*",
     "llmpolicy/run/*.py",
     "llmpolicy/stages/grpo.py",
     *QUICKSTART,
 ]
 RESULTS, SEEDS = RUNS / "board", range(5)
+BESIDES = [ROOT / "scripts" / "board" / "unsloth.yaml"]
+"""Rows that need an environment of their own, which may not be there."""
 
 
 def measure() -> dict[str, Any]:
     """The board as `llmpolicy board show --json` writes it, with every look."""
     _drop_others()
-    for name in rows():
+    for name in [*rows(), *map(str, BESIDES)]:
         row = load_row(name)
+        if not _has_environment(row):
+            continue
         there = [problem for problem in row.problems if _has_base(problem)]
         run_row(row, name, RESULTS, problems=there, seeds=SEEDS, say=_say)
     board = read_board(RESULTS)
@@ -41,6 +46,13 @@ def _drop_others() -> None:
         shutil.rmtree(RESULTS)
     RESULTS.mkdir(parents=True, exist_ok=True)
     noted.write_text(sources)
+
+
+def _has_environment(row: BoardRow) -> bool:
+    there = row.python is None or (row.base_dir / row.python).exists()
+    if not there:
+        print(f"{row.name}: left out, there is no {row.python}", flush=True)
+    return there
 
 
 def _has_base(problem: str) -> bool:
