@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from llmpolicy.board import load_row, problems, read_board, rows, run_row
-from llmpolicy.board.results import Board, Result, differs, times_sooner
+from llmpolicy.board.result import Result
+from llmpolicy.board.results import Board, differs, times_sooner
 from llmpolicy.board.text import lines
 from llmpolicy.cli import app
 from llmpolicy.errors import RecipeError, RunError
@@ -21,9 +22,8 @@ ROOT = Path(__file__).parent.parent
 def result(row: str, seed: int, seconds: float, reached: bool = True) -> Result:
     look = {"step": 1, "completions": 8, "seconds": seconds, "processor_seconds": seconds}
     look |= {"tokens": 10, "accuracy": 0.7 if reached else 0.1}
-    problem = problems()["sums"].model_dump()
-    facts = {"problem": problem, "row": row, "seed": seed, "says": row, "reached": reached}
-    return Result({**facts, "looks": [look]})
+    facts = {"row": row, "seed": seed, "says": row, "reached": reached}
+    return Result.model_validate({**facts, "problem": problems()["sums"], "looks": [look]})
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,8 @@ def test_a_ratio_is_that_of_geometric_means_with_welchs_interval() -> None:
     assert ratio.low == pytest.approx(8 * math.exp(-half), rel=1e-3)
     assert ratio.high == pytest.approx(8 * math.exp(half), rel=1e-3)
     assert differs(ratio)
+    assert times_sooner(ours, [result("b", 0, 0.0), result("b", 1, 1.0)]) is None
+    assert times_sooner(ours, theirs[:1]) is None
     same = times_sooner(ours, ours)
     assert same is not None and not differs(same)
 
@@ -98,7 +100,7 @@ def test_results_that_cannot_be_read_are_refused_in_words(tmp_path: Path) -> Non
     damaged = tmp_path / "sums" / "trl" / "0.json"
     damaged.parent.mkdir(parents=True)
     damaged.write_text('{"looks": []}')
-    with pytest.raises(RunError, match="0.json is no result of the board"):
+    with pytest.raises(RunError, match=r"0.json is no result of the board: row: Field required"):
         read_board(tmp_path)
     told = CliRunner().invoke(app, ["board", "show", str(tmp_path)])
     assert told.exit_code != 0 and isinstance(told.exception, RunError)

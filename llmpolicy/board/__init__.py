@@ -3,7 +3,8 @@ tokens, measured the same way for every trainer.
 """
 
 from llmpolicy.board.problems import Problem, problems
-from llmpolicy.board.results import Board, Result, read_board
+from llmpolicy.board.result import Result
+from llmpolicy.board.results import Board, read_board
 from llmpolicy.board.rows import BoardRow, load_row, rows
 from llmpolicy.board.run import run_row
 

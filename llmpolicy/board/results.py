@@ -1,43 +1,19 @@
 """What the board says: the results of every row on a problem, and how two rows compare."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, median, variance
 from typing import Any
 
-from llmpolicy.bounded import read_json
+from llmpolicy.board.result import SPENT, Result, read_result
 from llmpolicy.errors import RunError
 from llmpolicy.statistics import Interval, student
 
 AGAINST = "trl"
 """The row with which the others are compared."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """One row on one problem with one seed, as its file says it."""
-
-    facts: Mapping[str, Any]
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """Problem, row and seed."""
-        return self.facts["problem"]["name"], self.facts["row"], self.facts["seed"]
-
-    @property
-    def looks(self) -> Sequence[Mapping[str, Any]]:
-        """What was seen, in order."""
-        looks: Sequence[Mapping[str, Any]] = self.facts["looks"]
-        return looks
-
-    def spent(self, what: str) -> float:
-        """``seconds``, ``processor_seconds``, ``tokens`` or ``completions`` until the target was
-        seen; infinite where it was not.
-        """
-        return float(self.looks[-1][what]) if self.facts["reached"] else math.inf
 
 
 @dataclass(frozen=True)
@@ -51,7 +27,7 @@ class Standing:
     @property
     def reached(self) -> int:
         """How many seeds saw the target."""
-        return sum(bool(result.facts["reached"]) for result in self.results)
+        return sum(bool(result.reached) for result in self.results)
 
     def figures(self, what: str) -> dict[str, float | None]:
         """Median, lowest and highest of what was spent until the target; None is never.
@@ -74,12 +50,12 @@ class Board:
     def standings(self) -> dict[str, list[Standing]]:
         """The rows of each problem, the soonest first."""
         found: dict[str, dict[str, list[Result]]] = {}
-        for result in sorted(self.results, key=lambda result: result.key):
-            problem, row, _ = result.key
-            found.setdefault(problem, {}).setdefault(row, []).append(result)
+        for result in sorted(self.results, key=lambda result: result.seed):
+            of_problem = found.setdefault(result.problem.name, {})
+            of_problem.setdefault(result.row, []).append(result)
         ranked = {}
         for problem, by_row in found.items():
-            rows = [Standing(name, own[0].facts["says"], own) for name, own in by_row.items()]
+            rows = [Standing(name, own[0].says, own) for name, own in by_row.items()]
             ranked[problem] = sorted(rows, key=lambda row: (-row.reached, _soonest(row)))
         return ranked
 
@@ -96,9 +72,9 @@ class Board:
         """The board as plain data."""
         targets = []
         for problem, rows in self.standings.items():
-            about = rows[0].results[0].facts["problem"]
+            about = rows[0].results[0].problem
             listed = [{**_row(row), "sooner": _sooner(self.against(problem, row))} for row in rows]
-            targets.append({"task": problem, "target": about["target"], "rows": listed})
+            targets.append({"task": problem, "target": about.target, "rows": listed})
         return {"schema": 1, "targets": targets}
 
 
@@ -107,8 +83,8 @@ def _soonest(row: Standing) -> float:
 
 
 def _row(row: Standing) -> dict[str, Any]:
-    spent = {what: row.figures(what) for what in ("seconds", "processor_seconds", "tokens")}
-    seeds = [result.facts["seed"] for result in row.results]
+    spent = {what: row.figures(what) for what in SPENT}
+    seeds = [result.seed for result in row.results]
     return {"name": row.name, "says": row.says, "seeds": seeds, **spent, "reached": row.reached}
 
 
@@ -122,9 +98,10 @@ def times_sooner(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval |
 
     Welch 1947, "The generalization of 'Student's' problem", Biometrika 34:28-35, of the logarithms.
     """
-    sides = [[math.log(result.spent("seconds")) for result in side] for side in (ours, theirs)]
-    if min(map(len, sides)) < 2 or not all(map(math.isfinite, [*sides[0], *sides[1]])):
+    spent = [result.spent("seconds") for result in (*ours, *theirs)]
+    if min(len(ours), len(theirs)) < 2 or not (min(spent) > 0 and max(spent) < math.inf):
         return None
+    sides = [[math.log(result.spent("seconds")) for result in side] for side in (ours, theirs)]
     parts = [variance(side) / len(side) for side in sides]
     between = fmean(sides[1]) - fmean(sides[0])
     half = 0.0
@@ -148,15 +125,4 @@ def read_board(folder: Path) -> Board:
         raise RunError(
             f"{folder} holds no results of the board; make one with `llmpolicy board run`"
         )
-    return Board([_read(file) for file in files])
-
-
-def _read(file: Path) -> Result:
-    try:
-        result = Result(read_json(file))
-        result.key, result.spent("seconds"), result.facts["says"]
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise RunError(
-            f"{file} is no result of the board: {type(error).__name__}: {error}"
-        ) from error
-    return result
+    return Board([read_result(file) for file in files])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmpolicy.board.result import read_result
 from llmpolicy.board.rows import BoardRow
 from llmpolicy.bounded import read_json
 from llmpolicy.errors import RunError
@@ -55,8 +56,7 @@ def _one(row: BoardRow, named: str, problem: str, seed: int, out: Path) -> None:
 
 
 def _told(out: Path) -> str:
-    data = read_json(out)
-    last = data["looks"][-1]
-    how = "reached" if data["reached"] else "not reached:"
-    spent = f"{last['seconds']:.1f} s, {last['completions']:,} completions"
-    return f"{how} {last['accuracy']:.3f} after {spent}"
+    found = read_result(out)
+    how = "reached" if found.reached else "not reached:"
+    spent = f"{found.last.seconds:.1f} s, {found.last.completions:,} completions"
+    return f"{how} {found.last.accuracy:.3f} after {spent}"

@@ -10,20 +10,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from llmpolicy.board.problems import Problem
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The policy after some completions: the held-out share of right greedy answers, and what had
-    been spent on training by then; ``tokens`` are those generated.
-    """
-
-    step: int
-    completions: int
-    seconds: float
-    processor_seconds: float
-    tokens: int
-    accuracy: float
+from llmpolicy.board.result import Look
 
 
 @dataclass
@@ -110,8 +97,14 @@ class Stopwatch(TrainerCallback):
     def _look(self, completions: int, step: int, model: Any) -> None:
         spent = self.spent
         right = self.accuracy(model)
-        tokens = round(self.tokens)
-        look = Look(step, completions, spent.seconds, spent.processor, tokens, right)
+        look = Look(
+            step=step,
+            completions=completions,
+            seconds=spent.seconds,
+            processor_seconds=spent.processor,
+            tokens=round(self.tokens),
+            accuracy=right,
+        )
         self.looks.append(look)
 
 

@@ -12,10 +12,10 @@ from llmpolicy.statistics import Interval
 def lines(board: Board) -> Iterator[str]:
     """The board as a table a problem; what is never reached says so."""
     for problem, rows in board.standings.items():
-        about = rows[0].results[0].facts["problem"]
+        about = rows[0].results[0].problem
         yield (
-            f"{problem}: {about['target']:.0%} of {about['prompts']} held-out prompts"
-            f" (recipe {about['recipe']})"
+            f"{problem}: {about.target:.0%} of {about.prompts} held-out prompts"
+            f" (recipe {about.recipe})"
         )
         yield f"  {'row':<16} {'reached':>8}  {'seconds':<22} {'tokens':>10}  than {AGAINST}"
         for row in rows:
@@ -32,7 +32,7 @@ def _line(row: Standing, ratio: Interval | None) -> str:
 def _seconds(row: Standing) -> str:
     found = row.figures("seconds")
     if found["low"] is None:
-        limit = row.results[0].facts["problem"]["limit"]
+        limit = row.results[0].problem.limit
         return f"not within {limit:g}"
     middle, low, high = (_or_never(found[name]) for name in ("median", "low", "high"))
     return f"{middle} ({low} to {high})"
@@ -68,11 +68,11 @@ def plot_board(board: Board, file: Path) -> None:
 
 
 def _draw(axis: Any, rows: list[Standing]) -> None:
-    target = rows[0].results[0].facts["problem"]["target"]
+    target = rows[0].results[0].problem.target
     axis.axhline(target, color=GREY, linewidth=0.8, linestyle="--")
     for number, row in enumerate(rows):
         for index, result in enumerate(row.results):
-            seconds = [max(look["seconds"], 0.1) for look in result.looks]
-            accuracy = [look["accuracy"] for look in result.looks]
+            seconds = [max(look.seconds, 0.1) for look in result.looks]
+            accuracy = [look.accuracy for look in result.looks]
             name = None if index else row.name
             axis.plot(seconds, accuracy, color=f"C{number}", linewidth=1, label=name)

@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ def facts(asked: Problem, watch: Any, whole: float, load: float) -> dict[str, An
         "schema": 1,
         "problem": asked.model_dump(),
         "reached": watch.reached,
-        "looks": [asdict(look) for look in watch.looks],
+        "looks": [look.model_dump() for look in watch.looks],
         "whole_seconds": whole,
         "load": load,
         "threads": torch.get_num_threads(),

@@ -35,8 +35,11 @@ def measure() -> dict[str, Any]:
         there = [problem for problem in row.problems if _has_base(problem)]
         run_row(row, name, RESULTS, problems=there, seeds=SEEDS, say=_say)
     board = read_board(RESULTS)
-    looks = {"/".join(map(str, result.key)): result.looks for result in board.results}
-    machines = {str(result.facts["machine"]) for result in board.results}
+    looks = {}
+    for result in board.results:
+        name = f"{result.problem.name}/{result.row}/{result.seed}"
+        looks[name] = [look.model_dump() for look in result.looks]
+    machines = {str(result.machine) for result in board.results}
     return {**board.to_dict(), "machines": sorted(machines), "looks": looks}
 
 
