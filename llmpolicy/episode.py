@@ -198,17 +198,22 @@ class Episode:
             chosen += [False] * len(between) + [True] * len(turn.action)
         return ids[start:], chosen[start:]
 
-    def log_probs(self) -> list[float | None] | None:
+    @property
+    def ids(self) -> Sequence[int]:
+        """The ids of `tokens`."""
+        return self.turns[0].action if len(self.turns) == 1 else self.tokens()[0]
+
+    def log_probs(self) -> Sequence[float | None] | None:
         """One number for each of `tokens`, None where the environment spoke; None altogether where
         nobody noted them.
         """
+        if len(self.turns) == 1:
+            return self.turns[0].log_probs
         noted: list[float | None] = []
         for turn in self.turns:
             if turn.log_probs is None:
                 return None
             noted += turn.log_probs
-        if len(self.turns) == 1:
-            return noted
         numbers = iter(noted)
         return [next(numbers) if mine else None for mine in self.tokens()[1]]
 

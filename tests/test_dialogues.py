@@ -26,7 +26,7 @@ from llmpolicy.recipe import PolicyBlock
 from llmpolicy.reinforce import Settings, reinforce
 from llmpolicy.rewards import Rewards
 from llmpolicy.rollout import rollout
-from llmpolicy.run.episodes import episode_rows
+from llmpolicy.run.episodes import episode_columns
 from tests import talks, training
 
 LOSSES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
@@ -321,15 +321,14 @@ def test_an_environment_that_always_fails_ends_the_run(tmp_path: Path) -> None:
 
 def test_the_rows_of_a_run_keep_every_turn() -> None:
     _, episodes = played()
-    for row, episode in zip(
-        episode_rows([e.judged(e.score).weighed(0.0) for e in episodes]), episodes, strict=True
-    ):
-        turns = row["turns"]
+    columns = episode_columns([e.judged(e.score).weighed(0.0) for e in episodes])
+    rows = zip(columns["turns"], columns["ended"], episodes, strict=True)
+    for turns, ended, episode in rows:
         assert [turn["own"] for turn in turns][:2] == [False, True]
         ids = [token for turn in turns for token in turn["token_ids"]]
         assert ids == [*episode.turns[0].state, *episode.tokens()[0]]
         assert sum(turn["own"] for turn in turns) == len(episode.turns)
-        assert row["ended"] == episode.dialogue.ended
+        assert ended == episode.dialogue.ended
 
 
 def test_one_rollout_plays_cartpole_a_prompt_and_a_dialogue() -> None:

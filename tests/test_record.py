@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from llmpolicy.episode import Episode, Turn
 from llmpolicy.errors import RecipeError
 from llmpolicy.recipe import load_recipe
 from llmpolicy.run import Run
 from llmpolicy.run.beside import Beside
 from llmpolicy.run.bound import Bound, takes_rollouts
 from llmpolicy.run.disk import DiskError
+from llmpolicy.run.episodes import KEPT, episode_columns
 from llmpolicy.session import train_recipe
+from llmpolicy.types import RowScore, Score
 
 SMALL = ["grpo.max_steps=4", "grpo.per_device_train_batch_size=16", "evaluate=null"]
 
@@ -109,3 +112,35 @@ def test_a_size_is_a_number_or_a_text_with_its_unit(written: str) -> None:
 
 def test_a_recipe_without_a_record_has_the_hash_that_it_had() -> None:
     assert "record" not in load_recipe("quickstart").resolved()
+
+
+def episode(number: int, length: int) -> Episode:
+    """One of some that differ in all that a row has."""
+    text, known = f"{number} " * length, number % 3 != 0
+    ids = list(range(number, number + length))
+    noted = [-1 / (1 + token) for token in ids]
+    ended = number % 2 == 0
+    turn = Turn([1], ids, noted, ended, not ended, 0, f"{number // 4}?", text, f"{text}</s>")
+    said = Score(float(number) if known else None, str(number), "half \ud800 sign " * length)
+    parts = {"a.b": said, "plain": Score(0.1)}
+    score = RowScore(said.value, parts, number / 7, {"a.b": said.value})
+    return Episode([turn], number // 4, number, (score.number,), score, (1 / (1 + number),))
+
+
+@pytest.mark.parametrize("length", [0, 1, 400])
+def test_rows_are_read_back_to_the_bit_whatever_their_size(tmp_path: Path, length: int) -> None:
+    run = Run.create(tmp_path / "run", {"name": "x"})
+    episodes = [episode(number, length) for number in range(40)]
+    run.write_rollouts(3, episode_columns(episodes, ["a.b"]))
+    for row, one in zip(run.rollouts(), episodes, strict=True):
+        turn, score = one.turns[0], one.score
+        why = score.parts["a.b"].why[:KEPT].replace("\ud800", "\\ud800")
+        assert row == {
+            "schema": 1, "step": 3, "mode": "train", "row": one.row, "prompt": turn.prompt,
+            "completion": turn.text, "raw": turn.raw, "token_ids": turn.action,
+            "log_probs": turn.log_probs, "reward": score.value,
+            "reward/a.b": score.value, "reward/plain": 0.1, "term/a.b": score.value,
+            "parsed/a.b": str(one.row), "parsed/plain": None,
+            "why/a.b": why or None, "why/plain": None, "advantage": one.weights[0], "terminated": turn.terminated,
+            "truncated": turn.truncated, "seconds": score.seconds, "group": one.group,
+        }  # fmt: skip

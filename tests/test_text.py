@@ -22,7 +22,7 @@ from llmpolicy.messages import Conversation
 from llmpolicy.policies.causal_lm import CausalLMPolicy
 from llmpolicy.policies.causal_lm.codec import Codec
 from llmpolicy.rewards import Rewards, RewardSpec
-from llmpolicy.run.episodes import episode_rows
+from llmpolicy.run.episodes import episode_columns
 from llmpolicy.tasks import Row
 from llmpolicy.types import Action, RowScore, Sample
 from reward_fns import formats, math_answer
@@ -759,7 +759,7 @@ class TestPlaces:
         [sample] = samples(first)
         assert (sample.completion, sample.raw, sample.truncated) == (self.READ, self.TEXT, False)
         assert sample.prompt.endswith("user1+1assistant")
-        assert [row["raw"] for row in episode_rows(stepped.generation.episodes)] == [
+        assert episode_columns(stepped.generation.episodes)["raw"] == [
             raw for _, raw, _, _ in seen[8:]
         ]
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +17,7 @@ from llmpolicy.run.answers import read_answers
 
 Record = Mapping[str, Any]
 
-HEAVY = ("raw", "token_ids", "log_probs")
+HEAVY = ("raw", "token_ids", "log_probs", "schema", "mode", "terminated", "seconds", "environment")
 """What of rows is not read: a hundred thousand of them must fit."""
 LATE = 0.25
 """The share of a run that is its end."""
@@ -133,7 +134,8 @@ def of_run(run: Run, completions: Sequence[Completion] | None = None) -> Evidenc
     """What a run of ours has left, with these completions of it or all; RunError where it has
     neither steps nor completions.
     """
-    steps = [line for line in run.metrics("train") if "reward" in line]
+    lines = run.metrics()
+    steps = [line for line in lines if line["mode"] == "train" and "reward" in line]
     if completions is None:
         completions = list(completions_of(run.rollouts("train", without=HEAVY)))
     if not steps and not completions:
@@ -141,7 +143,7 @@ def of_run(run: Run, completions: Sequence[Completion] | None = None) -> Evidenc
     return Evidence(
         steps,
         completions,
-        run.metrics("eval"),
+        [line for line in lines if line["mode"] == "eval"],
         run.recipe,
         _settings(run.path),
         run.evaluation(),
@@ -168,21 +170,18 @@ def _held_out(folder: Path) -> list[str]:
 
 def completions_of(rows: Iterable[Record]) -> Iterator[Completion]:
     """The completions of rows of a run, which are in order of step."""
-    step, number = None, 0
-    for row in rows:
-        number = number + 1 if row["step"] == step else 0
-        step = row["step"]
-        yield _completion(row, step, number)
+    for step, of_step in itertools.groupby(rows, itemgetter("step")):
+        names = list[str]()
+        for number, row in enumerate(of_step):
+            if number == 0:  # the rows of a step have the same columns
+                names = [name for name in row if name.startswith("reward/")]
+            yield _completion(row, step, number, names)
 
 
-def _completion(row: Record, step: int, number: int) -> Completion:
-    parts = {
-        name.removeprefix("reward/"): number_of(value)
-        for name, value in row.items()
-        if name.startswith("reward/")
-    }
+def _completion(row: Record, step: int, number: int, names: Sequence[str]) -> Completion:
+    parts = {name.removeprefix("reward/"): number_of(row.get(name)) for name in names}
     turns, group = row.get("turns") or (), row.get("group")
-    talk = " | ".join(turn["text"] for turn in turns[1:])
+    talk = " | ".join([turn["text"] for turn in turns[1:]])
     return Completion(
         place=f"{step}:{number}",
         step=step,
@@ -196,7 +195,7 @@ def _completion(row: Record, step: int, number: int) -> Completion:
         truncated=bool(row.get("truncated")),
         ended=row.get("ended") or "",
         why=row.get("why") or "",
-        calls=sum(turn["role"] == "tool" for turn in turns),
+        calls=[turn["role"] for turn in turns].count("tool"),
     )
 
 

@@ -57,7 +57,7 @@ def samples(trainer: "PolicyTrainer") -> list[Sample]:
     return [trainer.rows[row].sample(episode) for row, episode in pairs]
 
 
-def log_probs(episodes: Sequence[Episode]) -> list[list[float | None]] | None:
+def log_probs(episodes: Sequence[Episode]) -> list[Sequence[float | None]] | None:
     """The log-probabilities of all tokens of each episode; None where one has none."""
     noted = []
     for episode in episodes:

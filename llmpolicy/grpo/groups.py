@@ -51,8 +51,8 @@ def live_groups(advantages: Tensor, size: int) -> float:
     """The share of groups of ``size`` rows in which some advantage, of (B,) or (B, T), is not 0 or
     next to it.
     """
-    live = (advantages.view(len(advantages), -1).abs() > LEAST).any(1)  # (B,)
-    return float(live.view(-1, size).any(1).float().mean())
+    live = (advantages.view(len(advantages) // size, -1).abs() > LEAST).any(1)  # (groups,)
+    return int(live.sum()) / len(live)
 
 
 def counting(inputs: Inputs) -> Tensor:

@@ -28,7 +28,7 @@ from llmpolicy.grpo import judging
 from llmpolicy.grpo.generation import Generation, begin
 from llmpolicy.recipe import SamplingBlock
 from llmpolicy.run.bound import takes_rollouts
-from llmpolicy.run.episodes import episode_rows
+from llmpolicy.run.episodes import episode_columns
 from llmpolicy.tasks import Row
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Filling:
     @property
     def tokens(self) -> int:
         """Completion tokens of everything that was generated."""
-        return sum(len(episode.tokens()[0]) for episode in self.episodes)
+        return sum(len(episode.ids) for episode in self.episodes)
 
     def take(self, row: int, group: Group, live: bool) -> None:
         """Put a new group in the stead of the first without a signal if it has one, and drop the
@@ -295,7 +295,7 @@ def _note(trainer: "PolicyTrainer", filling: Filling) -> None:
     for name, value in figures.items():
         trainer._metrics["train"][f"sampling/{name}"].append(float(value))
     for episode in numbered(filling.dropped):
-        read = len(episode.turns[0].state) + len(episode.tokens()[0])
+        read = len(episode.turns[0].state) + len(episode.ids)
         trainer.state.num_input_tokens_seen += read
 
 
@@ -307,5 +307,5 @@ def _keep_dropped(trainer: "PolicyTrainer", dropped: Sequence[Episode]) -> None:
     if trainer.run is None or not dropped or not takes_rollouts(trainer.run, at, "dropped"):
         return
     unweighed = [episode.weighed(nan) for episode in dropped]
-    rows = episode_rows(unweighed, trainer.rewards.composition.kept)
-    trainer.run.write_rollouts(at, rows, "dropped")
+    columns = episode_columns(unweighed, trainer.rewards.composition.kept)
+    trainer.run.write_rollouts(at, columns, "dropped")

@@ -74,7 +74,7 @@ from llmpolicy.reference import name_of
 from llmpolicy.rewards.compose.statistics import metrics as part_metrics
 from llmpolicy.run import Run
 from llmpolicy.run.bound import takes_rollouts
-from llmpolicy.run.episodes import episode_rows
+from llmpolicy.run.episodes import episode_columns
 from llmpolicy.types import TrainerSnapshot
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 
 Items = list[dict[str, Any]]
 """What TRL's data gives a generation: for each completion the number of its ``row``."""
-Chosen = tuple[list[list[int]], list[list[float | None]] | None]
+Chosen = tuple[list[list[int]], list[Sequence[float | None]] | None]
 """Completions as token ids, and the log-probabilities that TRL is to have."""
 
 
@@ -348,7 +348,7 @@ def keep(trainer: "PolicyTrainer", output: Inputs) -> None:
     if trainer.accelerator.num_processes > 1:
         episodes = gather_object(episodes)
     composition, scores = trainer.rewards.composition, [episode.score for episode in episodes]
-    lengths = [len(episode.tokens()[0]) for episode in episodes]
+    lengths = [len(episode.ids) for episode in episodes]
     for name, value in part_metrics(composition, scores, lengths, size):
         metrics[name].append(value)
     at = trainer.state.global_step + 1
@@ -366,4 +366,4 @@ def keep(trainer: "PolicyTrainer", output: Inputs) -> None:
 def _write(
     run: Run, step: int, episodes: Sequence[Episode], terms: Sequence[str], mode: str
 ) -> None:
-    run.write_rollouts(step, episode_rows(episodes, terms), mode)
+    run.write_rollouts(step, episode_columns(episodes, terms), mode)

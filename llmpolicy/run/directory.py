@@ -19,6 +19,7 @@ from llmpolicy.run.bound import Bound
 from llmpolicy.run.checkpoints import checkpoints, step_of
 from llmpolicy.run.disk import writing
 from llmpolicy.run.episodes import (
+    Columns,
     attempt_of,
     mode_of,
     read_rows,
@@ -277,7 +278,9 @@ class Run:
             fault["call"] = {**call, "args": args}
         return fault
 
-    def write_rollouts(self, step: int, rows: Sequence[Facts], mode: str = "train") -> None:
+    def write_rollouts(
+        self, step: int, rows: Columns | Sequence[Facts], mode: str = "train"
+    ) -> None:
         """Write the completions of one generation as one parquet file; never over another one."""
         self.bound.add(write_rows(self.path / "rollouts", step, mode, self.attempt, rows))
 

@@ -1,9 +1,11 @@
-"""The rows of episodes in a run: one flat record an episode, a parquet file a generation."""
+"""The rows of episodes in a run: one flat record an episode, a parquet file a generation, which is
+gathered, and written, by columns.
+"""
 
 import itertools
 import logging
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,69 +19,90 @@ from llmpolicy.run.sealed import Facts
 if TYPE_CHECKING:
     from pyarrow import Table
 
+Columns = Mapping[str, Sequence[Any]]
+"""Rows by their columns."""
+
 KEPT = 300
 """How many characters are kept of what a reward read, and of why it judged so."""
 
+SMALL = 4_096
+"""Bytes of a column up to which it is not compressed: what a compressor needs to begin is more than
+all the rest that writing the column takes.
+"""
+
+_LISTS = [
+    *("token_ids.list.element", "turns.list.element.token_ids.list.element"),
+    *("turns.list.element.role", "turns.list.element.text"),
+]
+_NUMBERS = ["log_probs.list.element", "turns.list.element.log_probs.list.element"]
+"""The leaves of columns of lists. In 64 bits a log-probability of 32 has bytes that are all 0: one
+beside the other they take no space.
+"""
+
 FORM: dict[str, Any] = {
-    "compression": "zstd",
     "write_statistics": False,
     "store_schema": False,
     "write_page_checksum": True,
+    "column_encoding": dict.fromkeys(_NUMBERS, "BYTE_STREAM_SPLIT"),
 }
 """How a generation is written: nothing that only a search in large files would use."""
 
 _LOG = logging.getLogger("llmpolicy")
 
 
-def episode_rows(episodes: Sequence[Episode], terms: Sequence[str] = ()) -> list[Record]:
-    """One flat record an episode: text, tokens, log-probs, every reward part and the values of
-    these terms, advantage, how it ended, seconds.
+def episode_columns(episodes: Sequence[Episode], terms: Sequence[str] = ()) -> Columns:
+    """A column for each fact of episodes: text, tokens, log-probs, every reward part and the values
+    of these terms, advantage, how it ended, seconds.
     """
-    return [_row(episode, terms) for episode in episodes]
-
-
-def _row(episode: Episode, terms: Sequence[str]) -> Record:
-    score = episode.score
+    if not episodes:
+        return {}
+    scores = [episode.score for episode in episodes]
+    last = [episode.turns[-1] for episode in episodes]
+    parts = {name: [score.parts[name] for score in scores] for name in scores[0].parts}
     return {
-        "row": episode.row,
-        "prompt": episode.turns[0].prompt,
-        "completion": episode.text,
-        "raw": episode.turns[-1].raw,
-        "token_ids": episode.tokens()[0],
-        "log_probs": episode.log_probs(),
-        "reward": score.value,
-        **{f"reward/{name}": part.value for name, part in score.parts.items()},
-        **{f"term/{name}": score.terms.get(name) for name in terms},
-        **{f"parsed/{name}": _short(part.parsed) for name, part in score.parts.items()},
-        **{f"why/{name}": _short(part.why) for name, part in score.parts.items()},
-        "advantage": episode.weights[0],  # how much better than expected it went on from its start
-        "terminated": episode.terminated,
-        "truncated": episode.truncated,
-        "seconds": score.seconds,
-        "group": episode.group,
-        **_of_dialogue(episode),
+        "row": [episode.row for episode in episodes],
+        "prompt": [episode.turns[0].prompt for episode in episodes],
+        "completion": [turn.text for turn in last],
+        "raw": [turn.raw for turn in last],
+        "token_ids": [episode.ids for episode in episodes],
+        "log_probs": [episode.log_probs() for episode in episodes],
+        "reward": [score.value for score in scores],
+        **{f"reward/{name}": [part.value for part in said] for name, said in parts.items()},
+        **{f"term/{name}": [score.terms.get(name) for score in scores] for name in terms},
+        **{f"parsed/{name}": _short(part.parsed for part in said) for name, said in parts.items()},
+        **{f"why/{name}": _short(part.why for part in said) for name, said in parts.items()},
+        # how much better than expected it went on from its start
+        "advantage": [episode.weights[0] for episode in episodes],
+        "terminated": [turn.terminated for turn in last],
+        "truncated": [turn.truncated for turn in last],
+        "seconds": [score.seconds for score in scores],
+        "group": [episode.group for episode in episodes],
+        **_of_dialogues(episodes),
     }
 
 
-def _short(said: object) -> str | None:
+def _short(said: Iterable[object]) -> list[str | None]:
     """What a reward says it read, or why, as far as it is kept; half a sign, which no file takes,
     is spelled out.
     """
-    if said is None or said == "":
-        return None
-    return str(said)[:KEPT].encode("utf-8", "backslashreplace").decode()
+    return [
+        None
+        if each is None or each == ""
+        else str(each)[:KEPT].encode("utf-8", "backslashreplace").decode()
+        for each in said
+    ]
 
 
-def _of_dialogue(episode: Episode) -> Record:
-    """How a dialogue ended, and its ``turns``, the environment's among them."""
-    dialogue = episode.dialogue
-    if dialogue is None:
+def _of_dialogues(episodes: Sequence[Episode]) -> Columns:
+    """How dialogues ended, and their ``turns``, the environment's among them."""
+    if episodes[0].dialogue is None:
         return {}
+    dialogues: list[Any] = [episode.dialogue for episode in episodes]
     return {
-        "ended": dialogue.ended,
-        "why": dialogue.why,
-        "environment": dialogue.paid,
-        "turns": list(turn_rows(episode, dialogue)),
+        "ended": [dialogue.ended for dialogue in dialogues],
+        "why": [dialogue.why for dialogue in dialogues],
+        "environment": [dialogue.paid for dialogue in dialogues],
+        "turns": [list(turn_rows(*pair)) for pair in zip(episodes, dialogues, strict=True)],
     }
 
 
@@ -116,26 +139,41 @@ def _turn_row(role: str, text: str, ids: Sequence[int]) -> Record:
     return {**row, "own": False, "log_probs": None, "reward": None}
 
 
-def write_rows(folder: Path, step: int, mode: str, attempt: int, rows: Sequence[Facts]) -> int:
+def write_rows(
+    folder: Path, step: int, mode: str, attempt: int, rows: Columns | Sequence[Facts]
+) -> int:
     """Write the rows of one generation as one parquet file, never over another one; its bytes."""
+    name = f"{mode}-{step:06d}-{attempt:02d}"
+    part = 0
+    while (path := folder / f"{name}-{part:02d}.parquet").exists():
+        part += 1
+    content = _parquet({"schema": SCHEMA, "step": step, "mode": mode}, rows)
+    temporary = path.with_suffix(".part")
+    with writing(path, len(content)):
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return len(content)
+
+
+def _parquet(head: Facts, rows: Columns | Sequence[Facts]) -> memoryview:
+    """Rows as a file, each with the same head."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name = f"{mode}-{step:06d}-{attempt:02d}"
-    part = 0
-    while (folder / f"{name}-{part:02d}.parquet").exists():
-        part += 1
-    head = {"schema": SCHEMA, "step": step, "mode": mode}
-    table = pa.Table.from_pylist([{**head, **row} for row in rows])
-    temporary = folder / f"{name}-{part:02d}.part"
-    with writing(temporary.with_suffix(".parquet"), table.nbytes):
-        try:
-            pq.write_table(table, temporary, **FORM)
-            size = temporary.stat().st_size
-            os.replace(temporary, temporary.with_suffix(".parquet"))
-        finally:
-            temporary.unlink(missing_ok=True)
-    return size
+    if not isinstance(rows, Mapping):
+        rows = {name: [row.get(name) for row in rows] for name in (rows[0] if rows else ())}
+    size = len(next(iter(rows.values()), ()))
+    columns = {name: pa.repeat(same, size) for name, same in head.items()}
+    columns |= {name: pa.array(column) for name, column in rows.items()}
+    flat = [name for name, column in columns.items() if not pa.types.is_list(column.type)]
+    large = [name for name in flat if columns[name].nbytes > SMALL]
+    zstd = dict.fromkeys([*large, *_LISTS, *_NUMBERS], "zstd")
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, use_dictionary=flat, compression=zstd, **FORM)
+    return memoryview(sink.getvalue())
 
 
 def row_files(folder: Path) -> list[Path]:

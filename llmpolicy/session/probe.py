@@ -233,7 +233,7 @@ def _is_cut(episode: Episode) -> bool:
 
 
 def _length(episode: Episode) -> int:
-    return len(episode.tokens()[0])
+    return len(episode.ids)
 
 
 def _right(

@@ -16,7 +16,7 @@ from llmpolicy.reinforce import Settings
 from llmpolicy.rollout import Rollout
 from llmpolicy.run import Run
 from llmpolicy.run.bound import takes_rollouts
-from llmpolicy.run.episodes import episode_rows
+from llmpolicy.run.episodes import episode_columns
 from llmpolicy.run.faults import keep_faults
 from llmpolicy.speed import Conditions
 from llmpolicy.stages.language import Checked, Loaded
@@ -107,7 +107,7 @@ def train(block: Reinforce, settings: Settings, loaded: Loaded, run: Run | None)
         if isinstance(environment, DrawnDialogues):
             keep_faults(run, environment.faults(), said)
         if takes_rollouts(run, update):
-            run.write_rollouts(update, episode_rows(experience.episodes, terms))
+            run.write_rollouts(update, episode_columns(experience.episodes, terms))
 
     return loop(
         policy, environment, settings, state, plan.recipe, run, request.say, on_rollout=keep

@@ -3,7 +3,6 @@ group by group.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import mul
@@ -11,7 +10,7 @@ from statistics import fmean
 
 from llmpolicy.rewards.compose.composition import Composition
 from llmpolicy.rewards.compose.tree import counted
-from llmpolicy.types import Judged, RowScore
+from llmpolicy.types import RowScore
 
 ROUNDING = 1e-12
 """Deviations of the reward below this share of its terms' own are rounding, not variance."""
@@ -46,46 +45,35 @@ def part_statistics(
     """Of a reward, or of a min, product or sum by its name; None when no row has it. ``lengths``
     are in tokens.
     """
-    known: list[float] = []
-    tokens: list[int] = []
-    groups: dict[int, set[float]] = {}
-    verdicts: list[Judged] = []
-    asked = 0
-    for row, score in enumerate(scores):
-        if name in score.judged:
-            verdicts.append(score.judged[name])
-            value = score.judged[name].score.value
-        elif name in score.nodes:
-            value = score.nodes[name]
-        else:
-            continue
-        asked += 1
-        group = groups.setdefault(row // group_size, set())
-        if value is not None:
-            known.append(value)
-            tokens.append(lengths[row])
-            group.add(value)
+    asked = [row for row, s in enumerate(scores) if name in s.judged or name in s.nodes]
     if not asked:
         return None
+    verdicts = [scores[row].judged[name] for row in asked if name in scores[row].judged]
+    values = [v.score.value for v in verdicts] or [scores[row].nodes[name] for row in asked]
+    pairs = [(row, x) for row, x in zip(asked, values, strict=True) if x is not None]
+    known = [value for _, value in pairs]
+    first: dict[int, float] = {}
+    differing = {g for row, x in pairs if first.setdefault(g := row // group_size, x) != x}
+    groups = len({row // group_size for row in asked})
     mean = std = error = timeout = None
     if known:
         mean = fmean(known)
-        std = math.sqrt(fmean((value - mean) ** 2 for value in known))
+        std = math.hypot(*_deviations(known)) / math.sqrt(len(known))
     if verdicts:
-        faults = Counter(verdict.fault for verdict in verdicts)
-        error = (faults["error"] + faults["infrastructure"]) / asked
-        timeout = faults["timeout"] / asked
-    seconds = [verdict.seconds for verdict in verdicts]
+        faults = [verdict.fault for verdict in verdicts]
+        error = (faults.count("error") + faults.count("infrastructure")) / len(asked)
+        timeout = faults.count("timeout") / len(asked)
+    seconds = sorted(verdict.seconds for verdict in verdicts)
     return PartStatistics(
         mean,
         std,
-        none=1 - len(known) / asked,
+        none=1 - len(known) / len(asked),
         error=error,
         timeout=timeout,
         seconds_p50=quantile(seconds, 50),
         seconds_p95=quantile(seconds, 95),
-        zero_spread_groups=sum(len(group) < 2 for group in groups.values()) / len(groups),
-        length_correlation=correlation(known, tokens),
+        zero_spread_groups=(groups - len(differing)) / groups,
+        length_correlation=correlation(known, [lengths[row] for row, _ in pairs]),
     )
 
 
@@ -124,25 +112,35 @@ def variance_shares(
     Σ (δR)², that is cov(w_k·t_k, R) / var(R). The shares add to 1. A gate acts in the terms that it
     closes. Rows without a reward are left out; a term of other tasks adds nothing to a row.
     """
-    shared = [0.0] * len(weights)
-    variance = noise = 0.0
-    for start in range(0, len(scores), group_size):
-        group = scores[start : start + group_size]
-        rows = [score.terms for score in group if score.value is not None]
-        if not rows:
-            continue
-        columns = []
-        for name, weight in weights.items():
-            columns.append(_deviations([weight * (terms.get(name) or 0.0) for terms in rows]))
-        for row in zip(*columns, strict=True):
-            reward = math.fsum(row)
-            variance += reward**2
-            noise += math.fsum(map(mul, row, row))
-            for term, part in enumerate(row):
-                shared[term] += part * reward
-    if variance <= ROUNDING**2 * noise:
+    if len(weights) == 1:
+        [name] = weights
+        return {name: 1.0} if _varies(scores, name, group_size) else None
+    import numpy as np  # which the room does without until something is trained
+
+    rows = [row for row, score in enumerate(scores) if score.value is not None]
+    if not rows or not weights:
         return None
-    return {name: share / variance for name, share in zip(weights, shared, strict=True)}
+    terms = [scores[row].terms for row in rows]
+    parts = np.array(
+        [[w * (of_row.get(name) or 0.0) for of_row in terms] for name, w in weights.items()]
+    )  # (terms, rows)
+    groups = np.array(rows) // group_size
+    begins = np.flatnonzero(np.diff(groups, prepend=-1))
+    sizes = np.diff(begins, append=len(rows))
+    parts -= parts[:, begins].repeat(sizes, 1)  # what is equal is then 0, without a rounding error
+    parts -= (np.add.reduceat(parts, begins, 1) / sizes).repeat(sizes, 1)
+    rewards = parts.sum(0)
+    variance = float(rewards @ rewards)
+    if variance <= ROUNDING**2 * float((parts * parts).sum()):
+        return None
+    return dict(zip(weights, (parts @ rewards / variance).tolist(), strict=True))
+
+
+def _varies(scores: Sequence[RowScore], name: str, group_size: int) -> bool:
+    """Whether a term differs within a group."""
+    values = [None if s.value is None else s.terms.get(name) or 0.0 for s in scores]
+    groups = range(0, len(scores), group_size)
+    return any(len({*values[g : g + group_size]} - {None}) > 1 for g in groups)
 
 
 def _deviations(values: Sequence[float]) -> list[float]:
