@@ -92,16 +92,18 @@ def _sooner(ratio: Interval | None) -> dict[str, Any] | None:
     return None if ratio is None else {**ratio.to_dict(), "differs": differs(ratio)}
 
 
-def times_sooner(ours: Sequence[Result], theirs: Sequence[Result]) -> Interval | None:
-    """The ratio of the geometric means of their seconds and ours, with its interval; None with
+def times_sooner(
+    ours: Sequence[Result], theirs: Sequence[Result], what: str = "seconds"
+) -> Interval | None:
+    """The ratio of the geometric means of what they and we spent, with its interval; None with
     fewer than two seeds a side, or where a seed saw no target.
 
     Welch 1947, "The generalization of 'Student's' problem", Biometrika 34:28-35, of the logarithms.
     """
-    spent = [result.spent("seconds") for result in (*ours, *theirs)]
+    spent = [result.spent(what) for result in (*ours, *theirs)]
     if min(len(ours), len(theirs)) < 2 or not (min(spent) > 0 and max(spent) < math.inf):
         return None
-    sides = [[math.log(result.spent("seconds")) for result in side] for side in (ours, theirs)]
+    sides = [[math.log(result.spent(what)) for result in side] for side in (ours, theirs)]
     parts = [variance(side) / len(side) for side in sides]
     between = fmean(sides[1]) - fmean(sides[0])
     half = 0.0

@@ -27,13 +27,13 @@ BESIDES = [ROOT / "scripts" / "board" / "unsloth.yaml"]
 
 def measure() -> dict[str, Any]:
     """The board as `llmpolicy board show --json` writes it, with every look."""
-    _drop_others()
+    drop_others(RESULTS, SOURCES)
     for name in [*rows(), *map(str, BESIDES)]:
         row = load_row(name)
         if not _has_environment(row):
             continue
         there = [problem for problem in row.problems if _has_base(problem)]
-        run_row(row, name, RESULTS, problems=there, seeds=SEEDS, say=_say)
+        run_row(row, name, RESULTS, problems=there, seeds=SEEDS, say=say)
     board = read_board(RESULTS)
     looks = {}
     for result in board.results:
@@ -43,11 +43,12 @@ def measure() -> dict[str, Any]:
     return {**board.to_dict(), "machines": sorted(machines), "looks": looks}
 
 
-def _drop_others() -> None:
-    noted, sources = RESULTS / "sources", fingerprint(SOURCES)
-    if RESULTS.is_dir() and (not noted.is_file() or noted.read_text() != sources):
-        shutil.rmtree(RESULTS)
-    RESULTS.mkdir(parents=True, exist_ok=True)
+def drop_others(folder: Path, patterns: list[str]) -> None:
+    """Empty a folder of results that were measured on other sources."""
+    noted, sources = folder / "sources", fingerprint(patterns)
+    if folder.is_dir() and (not noted.is_file() or noted.read_text() != sources):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     noted.write_text(sources)
 
 
@@ -69,5 +70,6 @@ def _has_base(problem: str) -> bool:
     return there
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line at once."""
     print(line, flush=True)
