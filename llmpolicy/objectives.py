@@ -74,6 +74,10 @@ def k3(log_prob: Tensor, reference_log_prob: Tensor) -> Tensor:
     Schulman 2020, "Approximating KL divergence" (k3); Shao et al. 2024, arXiv 2402.03300, eq. 4. p
     is π's and q the reference's probability of the sampled action; both arguments and the result
     are (B, T), in nats.
+
+    That is its value. Its slope in log π estimates the gradient of KL(reference ‖ π) of the next
+    token; weighed by π / π_old, as TRL's loss does by default, that of KL(π ‖ reference). Neither
+    is ∇KL of whole completions, which moves the prefixes too (tests/oracle/test_divergence.py).
     """
     log_ratio = reference_log_prob - log_prob  # (B, T)
     return torch.expm1(log_ratio) - log_ratio

@@ -1,14 +1,18 @@
-"""docs/estimators.md from the receipt: ``python scripts/estimators.py`` writes its tables anew."""
+"""docs/estimators.md and docs/choices.md from their receipts: ``python scripts/estimators.py``
+writes their tables anew, and draws their picture.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.bounded import read_json
+from scripts import bias_variance
 from scripts.marked import replaced, table
 
 ROOT = Path(__file__).resolve().parent.parent
 RECEIPT, PAGE = ROOT / "receipts" / "estimators.json", ROOT / "docs" / "estimators.md"
+CHOICES, CHOICES_PAGE = ROOT / "receipts" / "choices.json", ROOT / "docs" / "choices.md"
 Cell = Mapping[str, float]
 Figure = Mapping[str, Any]
 
@@ -28,6 +32,15 @@ def tables(figure: Figure) -> dict[str, str]:
 def written(page: str, figure: Figure) -> str:
     """The page with what stands between its marks replaced by the receipt's tables."""
     return replaced(page, tables(figure), "docs/estimators.md")
+
+
+def chosen(page: str, figure: Figure) -> str:
+    """docs/choices.md with its receipt's tables."""
+    made = {
+        part: _by_size(figure[part], lambda cell: f"{_turned(cell)} ({cell['variance']:.2f})")
+        for part in ("dialogues", "prompts", "replay")
+    }
+    return replaced(page, made, "docs/choices.md")
 
 
 def _turned(cell: Cell) -> str:
@@ -87,6 +100,13 @@ def _applied(rows: Mapping[str, Cell]) -> str:
     return table(["trainer, one step", "from the estimate", "cosine to ∇J"], cells)
 
 
+def main() -> None:
+    """Both pages and the picture."""
+    figure, choices = (read_json(path)["figure"] for path in (RECEIPT, CHOICES))
+    for page, write, of in ((PAGE, written, figure), (CHOICES_PAGE, chosen, choices)):
+        page.write_text(write(page.read_text(encoding="utf-8"), of), encoding="utf-8")
+    bias_variance.draw(bias_variance.points(figure["on_policy"], choices))
+
+
 if __name__ == "__main__":
-    made = written(PAGE.read_text(encoding="utf-8"), read_json(RECEIPT)["figure"])
-    PAGE.write_text(made, encoding="utf-8")
+    main()

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ METHODS = (
 SAME = 2e-6
 """Two versions give one number, relative to the gradient's length or to the number."""
 REFUSALS = (AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+VERSION = re.compile(r"newest|\d+(\.\d+)*")
 Figure = dict[str, Any]
 
 
@@ -262,10 +264,15 @@ def main(arguments: list[str]) -> int:
         page = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(written(page, read_json(RECEIPT)["figure"]), encoding="utf-8")
         return 0
-    if len(arguments) > 1:
-        print("usage: python scripts/semantics.py [VERSION | newest]", file=sys.stderr)
+    if len(arguments) > 1 or not all(map(VERSION.fullmatch, arguments)):
+        print("usage: python scripts/semantics.py [VERSION | newest], as 1.15.0", file=sys.stderr)
         return 2
-    found = of_version(arguments[0]) if arguments else measure()
+    try:
+        found = of_version(arguments[0]) if arguments else measure()
+    except subprocess.CalledProcessError:
+        said = f"semantics: trl {arguments[0]} could not be brought here and measured"
+        print(f"{said}; what went wrong stands above", file=sys.stderr)
+        return 2
     return min(report(found), 1)
 
 

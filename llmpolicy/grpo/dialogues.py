@@ -174,7 +174,8 @@ def learnt_from(episodes: Sequence[Episode], asked: Asked) -> Tensor:
 
 def by_mean(deviation: bool) -> Advantage:
     """TRL's advantage of a group: the score less the mean, divided by the ``deviation`` or not;
-    exactly 0 where all scores are equal, whose mean may be off by a rounding error.
+    exactly 0 where all scores are equal, whose mean may be off by a rounding error. What either
+    estimates: `group_advantages`.
     """
 
     def advantage(scores: Tensor) -> Tensor:
@@ -192,6 +193,11 @@ def weights_of_turns(
     """What each turn of each episode weighs, in groups of ``size``: what was earned from it on,
     compared with what the others of its group earned from their turn of that number on (Zeng et al.
     2025, arXiv 2505.11821, section 4: an advantage a turn).
+
+    With the mean as ``advantage`` it estimates each turn's part of ∇J shortened by the share that a
+    turn has in its own mean: 1 − 1/G of first turns, and in expectation 1 − (1 − (1 − q)^G) / (G q)
+    of one that a share q of dialogues reach, so late turns count less; whoever came so far alone
+    weighs 0. Division by the spread multiplies each turn by a factor of its own (tests/oracle).
     """
     returns = [torch.tensor(row, dtype=torch.float64).flip(0).cumsum(0).flip(0) for row in rewards]
     table = pad_sequence(returns, batch_first=True, padding_value=nan)  # (B, L)

@@ -10,6 +10,11 @@ The memory prefers prompts that are likely to give one: a prompt's group has a s
 probability θ. Of its groups so far s had one and f had none, each counted 2^(−age / 20) with its
 age in generations, since the policy moves on: θ ~ Beta(1 + s, 1 + f). Thompson (1933) draws one θ a
 prompt and takes the largest; the discount is that of Raj & Kalyani 2017, arXiv 1707.09727.
+
+What is estimated (tests/oracle): prompts drawn anew until a group has a signal keep the direction
+of ∇J, for each is then taken as often as it has one, and gives as much more. From a pool that is
+soon used up it is turned a little. The memory turns it, to the mean over prompts with a signal: it
+takes them more often, and nothing makes up for that.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -296,6 +296,9 @@ def own_loss(
 
     TRL takes −min(r A, clip(r) A) of each decision, r = π / π_old, and nothing is clipped here: A =
     −loss / r makes that the loss itself. Its mean, the KL and the figures stay TRL's.
+
+    It estimates what that loss says, in the mean that ``loss_type`` names, of which those with a
+    constant denominator (dr_grpo, luspo) add no turn of their own (docs/estimators.md).
     """
     usual, loss, handed = trainer.scorer, trainer.loss, dict(inputs)
     assert loss is not None

@@ -1,6 +1,7 @@
 """The record of TRL's versions, its page, and what the command says of drift."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import trl
@@ -44,8 +45,19 @@ def test_what_has_moved_is_named_and_rounding_is_not() -> None:
     assert semantics.differences(INSTALLED, INSTALLED) == []
 
 
-def test_more_than_one_version_is_refused_in_a_sentence(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("arguments", [["1.15.0", "1.14.2"], ["--help"], ["latest"]])
+def test_what_is_no_version_is_refused_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    assert semantics.main(["1.15.0", "1.14.2"]) == 2
-    assert capsys.readouterr().err.startswith("usage: python scripts/semantics.py")
+    assert semantics.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: python scripts/semantics.py") and said.count("\n") == 1
+
+
+def test_a_version_that_is_not_there_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(semantics, "PLACES", tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    assert semantics.main(["0.0.7"]) == 2
+    assert "trl 0.0.7 could not be brought here and measured" in capfd.readouterr().err
