@@ -110,7 +110,11 @@ BROKEN: Sequence[tuple[str, Evidence]] = [
     ("noisy_reward", run(lambda s, p, m, o: replace(o, text="7" * p, reward=float(m % 2)))),
     (
         "chance_rewards",
-        run(lambda s, p, m, o: replace(o, text=f"{m > 0}", reward=float((s + p) % 12 == (m > 0)))),
+        run(
+            lambda s, p, m, o: replace(
+                o, text=(text := f"{m < (s * 7 + p * p) % 5}"), reward=float((s % 3 == 1) == (text == "True"))
+            )
+        ),
     ),
     ("non_finite", run(None, lambda s: {"grad_norm": math.nan} if s == 7 else {})),
     ("frozen", run(None, lambda s: {"grad_norm": 0.0})),

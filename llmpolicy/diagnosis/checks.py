@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import Callable, Iterable
 
-from llmpolicy.diagnosis import asked, lengths, signal, update
+from llmpolicy.diagnosis import asked, chance, lengths, signal, update
 from llmpolicy.diagnosis.evidence import Evidence
 from llmpolicy.diagnosis.finding import Diagnosis, Finding, NotChecked
 from llmpolicy.errors import one_line
 
-CHECKS = (*signal.CHECKS, *update.CHECKS, *lengths.CHECKS, *asked.CHECKS)
+CHECKS = (*signal.CHECKS, *chance.CHECKS, *update.CHECKS, *lengths.CHECKS, *asked.CHECKS)
 
 BY_COMPLETION = (
     "constant_part",

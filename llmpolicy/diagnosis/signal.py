@@ -1,13 +1,12 @@
 """Whether the rewards tell completions apart, and by what."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import fmean
 
 from llmpolicy.diagnosis.evidence import Completion, Evidence, late_of
 from llmpolicy.diagnosis.finding import Finding, NotChecked
-from llmpolicy.statistics import Z, wilson
+from llmpolicy.statistics import wilson
 
 MOST_DEAD = 0.8
 """The share of groups without a signal above which a run hardly learns."""
@@ -19,12 +18,6 @@ MOST_PAID = 0.8
 """The share of completions that one answer may be where it is paid: it may be right so often."""
 MOST_NOISE = 0.5
 """The share of the spread within a group that equal completions may have."""
-MOST_AGREED = 0.11
-"""Of the largest reward: how much more an answer that most agree on may be paid, to look like
-chance.
-"""
-LEAST_AGREED, LEAST_PAID = 60, 0.1
-"""Groups that agree, and the share of them in which something is paid, to tell that by."""
 PROMPTS = 8
 PAIRS = 20
 GROUPS = 10
@@ -36,9 +29,10 @@ _REMEDIES = {
     "all_right": "harder questions, if these are solved before training; check-reward, if anything"
     " is paid",
     "all_equal": "a reward that tells these completions apart",
-    "no_exploration": "entropy_coef (0.01 to 0.02), a smaller learning_rate, or a larger group: the"
-    " policy says the same each time",
+    "no_exploration": "temperature, where it is below 1; entropy_coef (0.01 to 0.02), a smaller"
+    " learning_rate, or a larger group: the policy says the same each time",
 }
+_COLD = "; from the first steps on nearly all of a group are one text"
 
 
 def no_signal(run: Evidence) -> Finding | NotChecked | None:
@@ -48,22 +42,38 @@ def no_signal(run: Evidence) -> Finding | NotChecked | None:
     kinds = Counter(kind_of(group, run) for group in run.late)
     dead = {kind: count for kind, count in kinds.items() if kind != "mixed"}
     silent = wilson(sum(dead.values()), len(run.late))
-    share = silent.value
-    if share < MOST_DEAD or silent.low < SURELY_DEAD or _is_solved(run, dead):
+    is_cold = _never_explored(run)
+    is_solved = not is_cold and _is_solved(run, dead)
+    if silent.value < MOST_DEAD or silent.low < SURELY_DEAD or is_solved:
         return None
-    kind = max(dead, key=dead.__getitem__)
+    kind = "no_exploration" if is_cold else max(dead, key=dead.__getitem__)
     if kind == "unjudged":
         return None  # of all completions another check says so
     shares = {name: round(count / len(run.late), 4) for name, count in kinds.items()}
     return Finding(
         kind,
-        f"in {share:.0%} of the last {len(run.late)} groups all completions are paid the same:"
-        f" {_counts(dead)}",
+        f"in {silent.value:.0%} of the last {len(run.late)} groups all completions are paid the"
+        f" same: {_counts(dead)}" + _COLD * is_cold,
         _REMEDIES[kind],
-        min(1.0, share),
-        {"dead": round(share, 4), **shares},
+        min(1.0, silent.value),
+        {"dead": round(silent.value, 4), **shares},
         _places(group for group in run.late if kind_of(group, run) == kind),
     )
+
+
+def _never_explored(run: Evidence) -> bool:
+    """Whether nearly all groups are one text each in the end, and were so in the beginning, when
+    nothing was learned yet and not all was right.
+    """
+    if _was_right(run):
+        return False
+    ends = run.early, run.late
+    ones = [wilson(sum(map(_is_one_text, groups)), len(groups)) for groups in ends]
+    return all(one.value >= MOST_DEAD and one.low >= SURELY_DEAD for one in ones)
+
+
+def _is_one_text(group: Sequence[Completion]) -> bool:
+    return len(group) > 2 and len({completion.text for completion in group}) == 1
 
 
 def kind_of(group: Sequence[Completion], run: Evidence) -> str:
@@ -76,17 +86,19 @@ def kind_of(group: Sequence[Completion], run: Evidence) -> str:
     near = 0.05 * (run.top - run.bottom)
     if paid[0] >= run.top - near and run.top > min(run.bottom, 0.0):
         return "all_right"
-    if len(group) > 2 and len({completion.text for completion in group}) == 1:
+    if _is_one_text(group):
         return "no_exploration"
     return "all_wrong" if paid[0] <= run.bottom + near else "all_equal"
 
 
 def _is_solved(run: Evidence, dead: dict[str, int]) -> bool:
     """Whether the groups are right in the end, and were not in the beginning."""
-    if 2 * dead.get("all_right", 0) < sum(dead.values()):
-        return False
+    return 2 * dead.get("all_right", 0) >= sum(dead.values()) and not _was_right(run)
+
+
+def _was_right(run: Evidence) -> bool:
     right = [kind_of(group, run) == "all_right" for group in run.early]
-    return bool(right) and fmean(right) < MOST_DEAD
+    return not right or fmean(right) >= MOST_DEAD
 
 
 def _counts(kinds: dict[str, int]) -> str:
@@ -202,67 +214,6 @@ def noisy_reward(run: Evidence) -> Finding | NotChecked | None:
     )
 
 
-def chance_rewards(run: Evidence) -> Finding | NotChecked | None:
-    """A policy's most frequent answer to a prompt is right more often than its others, unless
-    the rewards do not belong to the prompts (labels of another row, a wrong column). What an answer
-    is paid for other prompts is taken off: some are right more often, whatever is asked.
-    """
-    beyond = _beyond_usual(run)
-    differences, rates, places = [], [], []
-    for group in run.groups:
-        said = Counter(completion.text.strip() for completion in group)
-        answer, count = said.most_common(1)[0]
-        paid = [completion for completion in group if completion.reward is not None]
-        first = [beyond(completion) for completion in paid if completion.text.strip() == answer]
-        rest = [beyond(completion) for completion in paid if completion.text.strip() != answer]
-        if count < 3 or not first or not rest:
-            continue
-        differences.append(fmean(first) - fmean(rest))
-        rates.append(fmean(completion.reward or 0.0 for completion in paid) / max(run.top, 1e-9))
-        places.append(group[0].place)
-    if len(differences) < LEAST_AGREED:
-        return NotChecked("chance_rewards", "few groups agree on an answer")
-    mean = fmean(differences) / max(run.top, 1e-9)
-    error = math.sqrt(_variance(differences) / len(differences)) / max(run.top, 1e-9)
-    high = mean + Z * error
-    is_paid = [rate > 0 for rate in rates]
-    if high > MOST_AGREED or fmean(rates) > 0.5 or fmean(is_paid) < LEAST_PAID:
-        return None
-    return Finding(
-        "chance_rewards",
-        f"the answer that most completions of a group agree on is paid no more than the others"
-        f" ({mean:+.1%} of the largest reward, at most {high:+.1%}, in {len(differences)} groups)",
-        "look whether answers belong to their prompts: the column that task names, the order of"
-        " rows, and what the reward compares (check-reward --data)",
-        0.6,
-        {"difference": round(mean, 4), "high": round(high, 4), "groups": len(differences)},
-        places,
-    )
-
-
-def _beyond_usual(run: Evidence) -> Callable[[Completion], float]:
-    """How much more a completion is paid than its text for other prompts, and the mean as one."""
-    of_text: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    here: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for completion in run.completions:
-        if completion.reward is not None:
-            for sums in (
-                of_text[completion.text.strip()],
-                here[completion.text.strip(), completion.prompt],
-            ):
-                sums[0] += completion.reward
-                sums[1] += 1
-    count = sum(number for _, number in of_text.values())
-    mean = sum(total for total, _ in of_text.values()) / max(count, 1)
-
-    def beyond(completion: Completion) -> float:
-        total, number = of_text[completion.text.strip()]
-        own, times = here[completion.text.strip(), completion.prompt]
-        return (completion.reward or 0.0) - (total - own + mean) / (number - times + 1)
-
-    return beyond
-
-
 def _variance(values: Sequence[float]) -> float:
     """Σ (x − x̄)² / n; that of the standard library counts in fractions, many times slower."""
     mean = fmean(values)
@@ -292,5 +243,4 @@ CHECKS: Sequence[Callable[[Evidence], object]] = (
     ruling_part,
     same_answer,
     noisy_reward,
-    chance_rewards,
 )

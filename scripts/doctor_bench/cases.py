@@ -8,7 +8,10 @@ from typing import Any
 from scripts.doctor_bench.build import Fault
 
 SETS = ("choose", "judge")
-SEEDS: Mapping[str, Sequence[int]] = {"choose": (1, 2), "judge": (201, 202, 203, 204, 205)}
+SEEDS: Mapping[str, Sequence[int]] = {
+    "choose": tuple(range(301, 311)),
+    "judge": (401, 402, 403, 404, 405),
+}
 SHORT = {"choose": ("sums", "largest", "sorted"), "judge": ("differences", "smallest", "reversed")}
 """The tasks of each set, which a case's seeds take in turn."""
 FEW = {"choose": ("largest",), "judge": ("smallest",)}
