@@ -91,14 +91,14 @@ MADE = (
     " a long run this says that the checks see what they are for, not how often it is blamed."
 )
 AGAIN = (
-    "Seeds 401 to 405 judge: they were run once, when every check stood. Seeds 301 to 310, on"
-    " the tasks to choose on, chose two checks: whether rewards belong to prompts"
-    " (`chance_rewards`), and whether groups were one text from the first on (`no_exploration`)."
-    " All else was chosen on seeds 1 and 2 of those tasks; and seeds 101 to 103 of the tasks"
-    " that judge had been read, after which five faults that had not taken, a threshold and a"
-    " rule were changed. On seeds 201 to 205 labels of another row and a cold sampler were found"
-    " in 4 of 5 runs each: why was what the two checks had to mend, and those seeds were not"
-    " read again."
+    "Seeds 401 to 405 judge: they were run once, when every check stood. Seeds 301 to 310 of"
+    " the tasks to choose on (301 to 303 of sound runs) chose two checks: whether rewards belong"
+    " to prompts (`chance_rewards`), and whether groups were one text from the first on"
+    " (`no_exploration`). All else was chosen on seeds 1 and 2 of those tasks; and seeds 101 to"
+    " 103 of the tasks that judge had been read, after which five faults that had not taken, a"
+    " threshold and a rule were changed. On seeds 201 to 205 labels of another row and a cold"
+    " sampler were found in 4 of 5 runs each: why was what the two checks had to mend, and those"
+    " seeds were not read again."
 )
 RATES = (
     "How often these two are wrong is simulated in tests/test_doctor_rates.py: runs of 32 steps"
