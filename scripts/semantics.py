@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -189,6 +190,8 @@ def of_version(version: str) -> Figure:
     installed one; everything else stays as it is installed.
     """
     place = PLACES / f"trl-{version}"
+    if version == "newest":  # which may be another one today
+        shutil.rmtree(place, ignore_errors=True)
     if not place.exists():
         asked = "trl" if version == "newest" else f"trl=={version}"
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -214,7 +217,8 @@ def report(found: Figure) -> int:
     worst = max((case.get("from_paper", 0.0) for case in found["cases"].values()), default=0.0)
     print(f"trl {found['version']} against the record of {version}: {len(lines)} differences")
     print(f"{len(found['cases'])} losses, at most {worst:.0e} from their papers' formulas")
-    print("\n".join(lines))
+    for line in lines:
+        print(line)
     return len(lines)
 
 

@@ -11,7 +11,10 @@ from scripts.receipts._sources import POLICY
 from tests.oracle import choices, estimators, talks, turns, world
 
 SOURCES = [
-    "tests/oracle/*.py",
+    "tests/oracle/choices.py",
+    "tests/oracle/estimators.py",
+    "tests/oracle/t[au]*.py",
+    "tests/oracle/world.py",
     "tests/training.py",
     "scripts/receipts/choices.py",
     "llmpolicy/objectives.py",
