@@ -312,7 +312,7 @@ def test_terms_that_add_up_in_another_order_are_one_reward() -> None:
 
 
 def test_an_advantage_that_moves_nothing_is_no_signal() -> None:
-    assert live_groups(torch.tensor([0.0, 1e-8, 0.0, 1e-3]), 2) == 0.5
+    assert live_groups([[0.0], [1e-8], [0.0], [float("nan"), 1e-3]], 2) == 0.5
 
 
 def test_without_any_signal_nothing_is_forwarded_and_the_gradient_is_zero(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 put in order.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,12 +48,13 @@ def wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def live_groups(advantages: Tensor, size: int) -> float:
-    """The share of groups of ``size`` rows in which some advantage, of (B,) or (B, T), is not 0 or
-    next to it.
+def live_groups(advantages: Sequence[Sequence[float]], size: int) -> float:
+    """The share of groups of ``size`` rows, each with the advantages of its turns, in which one is
+    not 0 or next to it.
     """
-    live = (advantages.view(len(advantages) // size, -1).abs() > LEAST).any(1)  # (groups,)
-    return int(live.sum()) / len(live)
+    live = [any(abs(advantage) > LEAST for advantage in row) for row in advantages]
+    groups = [any(live[start : start + size]) for start in range(0, len(live), size)]
+    return sum(groups) / len(groups)
 
 
 def counting(inputs: Inputs) -> Tensor:

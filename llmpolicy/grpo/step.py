@@ -136,7 +136,7 @@ def generation(trainer: "PolicyTrainer", items: Items, by_trl: Callable[[Items],
             trainer.generation.scoring.cancel()
     weigh(trainer, output)
     check_parity(trainer, output)
-    keep(trainer, output)
+    keep(trainer)
     return output
 
 
@@ -338,7 +338,7 @@ def check_parity(trainer: "PolicyTrainer", output: Inputs) -> None:
         run.update_manifest(sampler_parity=trainer.parity)
 
 
-def keep(trainer: "PolicyTrainer", output: Inputs) -> None:
+def keep(trainer: "PolicyTrainer") -> None:
     """Write what all processes generated, and log what stock metrics leave out: statistics of
     parts, seconds by phase, rows that could not be judged, groups with an advantage.
 
@@ -358,12 +358,10 @@ def keep(trainer: "PolicyTrainer", output: Inputs) -> None:
     if trainer.run is not None and takes_rollouts(trainer.run, at, mode):
         trainer.run.beside.do(partial(_write, trainer.run, at, episodes, composition.kept, mode))
     unjudged = [episode for episode in current.episodes if episode.score.value is None]
-    # The longest completion, and with it the width of advantages by turn, is each process's own.
-    sizes = output["advantages"].view(len(current.episodes), -1).abs().amax(1)  # (B,)
     metrics["seconds/generation"].append(current.seconds)
     metrics["seconds/rewards"].append(current.reward_seconds)
     metrics["rewards/unjudged"].append(len(unjudged) / len(current.episodes))
-    metrics["advantages/live"].append(live_groups(gather(sizes), size))
+    metrics["advantages/live"].append(live_groups([e.weights for e in episodes], size))
 
 
 def _write(

@@ -2,18 +2,17 @@
 and the checks while it goes on, as shares of the processor seconds of a step without them.
 
 The quickstart has the smallest steps that there are; dialogues have rows with turns. First every
-step is recorded and each part timed in its thread. Then blocks of steps are recorded and not, in
-turn, in one process: the difference has in it what the parts cost elsewhere (caches, locks); the
-checks are left out of it.
+step is recorded and each part timed in its thread. Then steps are recorded and not, in turn, in one
+process: the difference has in it what the parts cost elsewhere (caches, locks), but not the checks.
 """
 
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import median
 from typing import Any
 from unittest.mock import patch
 
@@ -29,10 +28,8 @@ SOURCES = [
 ]
 RECIPES = {
     "quickstart": ["evaluate=null"],
-    "guess_number_cpu": ["evaluate=null", "grpo.max_steps=60"],
+    "guess_number_cpu": ["evaluate=null", "grpo.max_steps=50"],
 }
-BLOCK = 3
-"""Steps that are recorded, or not, one after the other."""
 FIRST = 6
 """Steps before those that count."""
 Work = Callable[..., Any]
@@ -50,7 +47,7 @@ class Meter:
 
     def records(self, step: int) -> bool:
         """Whether a step, the current one is the number of those behind it, is recorded."""
-        return not self.alternates or step // BLOCK % 2 == 0
+        return not self.alternates or step % 2 == 0
 
     def stepping(self, generation: Work) -> Work:
         """Each generation begins a step, when nothing is left to write of the one before it."""
@@ -118,30 +115,23 @@ def of_recipe(recipe: str) -> Figures:
     whole, half = Meter(alternates=False), Meter(alternates=True)
     trained(recipe, whole)
     trained(recipe, half)
-    differences, bare = _by_blocks(half)
-    steps = len(whole.steps) + 1
+    bare = median(half.steps[FIRST + 1 :: 2])
+    pairs = zip(half.steps[FIRST::2], half.steps[FIRST + 1 :: 2], strict=False)
+    differences = sorted((recorded - without) / bare for recorded, without in pairs)
+    steps, middle = len(whole.steps) + 1, len(differences) / 2
+    off = 0.98 * len(differences) ** 0.5  # the 95 % interval of a median (binomial)
     parts = {part: sum(seconds) / steps / bare for part, seconds in whole.parts.items()}
-    margin = 1.96 * stdev(differences) / len(differences) ** 0.5
     return {
         "steps": steps,
         "milliseconds_of_a_step": round(1000 * bare, 2),
         "shares": {part: round(share, 5) for part, share in parts.items()},
         "share_of_all_parts": round(sum(parts.values()), 5),
-        "share_by_difference_without_checks": round(fmean(differences) / bare, 5),
-        "within_95_percent": round(margin / bare, 5),
+        "difference_without_checks": {
+            "median": round(median(differences), 5),
+            "low": round(differences[int(middle - off)], 5),
+            "high": round(differences[int(middle + off)], 5),
+        },
     }
-
-
-def _by_blocks(meter: Meter) -> tuple[Sequence[float], float]:
-    """What a recorded step takes longer, block by block beside the one after it, and the seconds of
-    a step that is not recorded.
-    """
-    differences, bare = [], []
-    for start in range(FIRST, len(meter.steps) - 2 * BLOCK + 1, 2 * BLOCK):
-        recorded = fmean(meter.steps[start : start + BLOCK])
-        bare.append(fmean(meter.steps[start + BLOCK : start + 2 * BLOCK]))
-        differences.append(recorded - bare[-1])
-    return differences, fmean(bare)
 
 
 def measure() -> Figures:
