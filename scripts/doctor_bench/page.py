@@ -104,12 +104,12 @@ RATES = (
     "How often these two are wrong is simulated in tests/test_doctor_rates.py: runs of 32 steps"
     " of 8 groups of 8. `chance_rewards` asks how much more an answer is paid the more often it"
     " is given, in units of what it would be if it were right as often as it is given (1; chance"
-    " is 0), and blames a run where that is less than a half with 97.5 % certainty: 100 of 100"
+    " is 0), and blames a run where that is less than a half with 97.5 % certainty: 200 of 200"
     " runs with labels of another row and a policy that would be right in 91 % of its first"
-    " completions, 91 where in 73 %, 58 where in 55 %, and none of 300 whose labels are right."
+    " completions, 189 where in 73 %, 118 where in 55 %, and none of 600 whose labels are right."
     " `no_exploration` asks whether four of five groups are one text, in the first quarter and"
-    " in the last: 100 of 100 runs whose likeliest completion has 99 % are named, 78 with 98 %,"
-    " 17 with 97 %, 2 with 96 %, and none with 95 % or 90 %."
+    " in the last: 200 of 200 runs whose likeliest completion has 99 % are named, 154 with 98 %,"
+    " 39 with 97 %, 4 with 96 %, 1 with 95 % and none with 90 %."
 )
 
 
