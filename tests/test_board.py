@@ -3,14 +3,16 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from llmpolicy.board import load_row, problems, read_board, rows, run_row
-from llmpolicy.board.result import Result
-from llmpolicy.board.results import Board, differs, times_sooner
+from llmpolicy.board.result import Look, Result
+from llmpolicy.board.results import Board, differs, times_less
+from llmpolicy.board.stopwatch import Stopwatch
 from llmpolicy.board.text import lines
 from llmpolicy.cli import app
 from llmpolicy.errors import RecipeError, RunError
@@ -36,16 +38,16 @@ def test_the_points_of_students_t_are_those_of_the_tables(degrees: int, point: f
 def test_a_ratio_is_that_of_geometric_means_with_welchs_interval() -> None:
     ours = [result("a", seed, seconds) for seed, seconds in enumerate((1.0, 2.0, 4.0))]
     theirs = [result("b", seed, 8 * seconds) for seed, seconds in enumerate((1.0, 2.0, 4.0))]
-    ratio = times_sooner(ours, theirs)
+    ratio = times_less(ours, theirs)
     assert ratio is not None and ratio.value == pytest.approx(8)
     # equal variances and sizes: Welch's degrees of freedom are 2 (n - 1) = 4
     half = 2.7764 * math.sqrt(2 * math.log(2) ** 2 / 3)
     assert ratio.low == pytest.approx(8 * math.exp(-half), rel=1e-3)
     assert ratio.high == pytest.approx(8 * math.exp(half), rel=1e-3)
     assert differs(ratio)
-    assert times_sooner(ours, [result("b", 0, 0.0), result("b", 1, 1.0)]) is None
-    assert times_sooner(ours, theirs[:1]) is None
-    same = times_sooner(ours, ours)
+    assert times_less(ours, [result("b", 0, 0.0), result("b", 1, 1.0)]) is None
+    assert times_less(ours, theirs[:1]) is None
+    same = times_less(ours, ours)
     assert same is not None and not differs(same)
 
 
@@ -59,6 +61,26 @@ def test_what_never_came_is_never_and_is_not_compared() -> None:
     assert ours["sooner"] is None
     text = "\n".join(lines(board))
     assert "never (1.0 to never)" in text and "not to be compared" in text
+
+
+def test_tokens_of_groups_that_were_replaced_are_counted_too() -> None:
+    watch = Stopwatch(problems()["sums"], lambda model: 0.0, [look_at(0)])
+    args: Any = SimpleNamespace(per_device_train_batch_size=8, gradient_accumulation_steps=1)
+    control: Any = SimpleNamespace()
+    watch.on_log(args, state(2), control, {"completions/mean_length": 3.0})
+    assert watch.tokens == 2 * 8 * 3
+    logs = {"completions/mean_length": 3.0, "sampling/tokens": 40.0}
+    watch.on_log(args, state(3), control, logs)
+    assert watch.tokens == 2 * 8 * 3 + 40
+
+
+def state(step: int) -> Any:
+    return SimpleNamespace(global_step=step)
+
+
+def look_at(step: int) -> Look:
+    spent = {"seconds": 0.0, "processor_seconds": 0.0, "tokens": 0, "accuracy": 0.0}
+    return Look.model_validate({"step": step, "completions": 0, **spent})
 
 
 def test_shipped_rows_and_problems_can_be_read() -> None:

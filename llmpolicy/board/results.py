@@ -65,7 +65,7 @@ class Board:
         """
         for other in self.standings[problem]:
             if other.name == AGAINST and other is not row:
-                return times_sooner(row.results, other.results)
+                return times_less(row.results, other.results)
         return None
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Board:
         targets = []
         for problem, rows in self.standings.items():
             about = rows[0].results[0].problem
-            listed = [{**_row(row), "sooner": _sooner(self.against(problem, row))} for row in rows]
+            listed = [{**_row(row), "sooner": told(self.against(problem, row))} for row in rows]
             targets.append({"task": problem, "target": about.target, "rows": listed})
         return {"schema": 1, "targets": targets}
 
@@ -88,11 +88,12 @@ def _row(row: Standing) -> dict[str, Any]:
     return {"name": row.name, "says": row.says, "seeds": seeds, **spent, "reached": row.reached}
 
 
-def _sooner(ratio: Interval | None) -> dict[str, Any] | None:
+def told(ratio: Interval | None) -> dict[str, Any] | None:
+    """A ratio as plain data, with whether it is a difference at all."""
     return None if ratio is None else {**ratio.to_dict(), "differs": differs(ratio)}
 
 
-def times_sooner(
+def times_less(
     ours: Sequence[Result], theirs: Sequence[Result], what: str = "seconds"
 ) -> Interval | None:
     """The ratio of the geometric means of what they and we spent, with its interval; None with

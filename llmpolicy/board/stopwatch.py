@@ -78,8 +78,7 @@ class Stopwatch(TrainerCallback):
         **_: Any,
     ) -> None:
         """Count tokens, and look at the policy where that is due."""
-        completions = (state.global_step - self.logged) * batch_of(args)
-        self.tokens += (logs or {}).get("completions/mean_length", 0.0) * completions
+        self.tokens += _generated(logs or {}, batch_of(args)) * (state.global_step - self.logged)
         self.logged = state.global_step
         if not self._due(args, state):
             return
@@ -106,6 +105,11 @@ class Stopwatch(TrainerCallback):
             accuracy=right,
         )
         self.looks.append(look)
+
+
+def _generated(logs: dict[str, float], batch: int) -> float:
+    """Tokens that were generated for a step, those of groups that were replaced among them."""
+    return logs.get("sampling/tokens", logs.get("completions/mean_length", 0.0) * batch)
 
 
 def batch_of(args: TrainingArguments) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from llmpolicy.board import load_row, read_board, run_row
-from llmpolicy.board.results import differs, times_sooner
+from llmpolicy.board.results import times_less, told
 from scripts.receipts import board
 from scripts.receipts._sources import RUNS
 
@@ -54,7 +54,6 @@ def measure() -> dict[str, Any]:
     compared: dict[str, Any] = {}
     for name, results in by_name.items():
         for what in ("tokens", "processor_seconds"):
-            ratio = times_sooner(results, by_name["as_it_is"], what)
-            told = None if ratio is None else {**ratio.to_dict(), "differs": differs(ratio)}
-            compared.setdefault(name, {})[what] = told
+            ratio = times_less(results, by_name["as_it_is"], what)
+            compared.setdefault(name, {})[what] = told(ratio)
     return {**found.to_dict(), "times_fewer_than_as_it_is": compared}
