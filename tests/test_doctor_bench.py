@@ -85,7 +85,8 @@ def test_a_run_from_end_to_end(name: str) -> None:
 def test_a_run_that_was_made_is_not_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(make, "SEEDS", {"choose": (1,)})
+    for module in (cases, make):
+        monkeypatch.setattr(module, "SEEDS", {"choose": (1,)})
     make.make(tmp_path, ("choose",), ("all_right",))
     assert "choose-all_right-sums-1: made" in capsys.readouterr().out
     make.make(tmp_path, ("choose",), ("all_right",))
