@@ -91,7 +91,7 @@ $(UNSLOTH)/.installed: constraints.txt requirements.lock
 # every row on every problem that its base is there for; it goes on where it was stopped
 board: install
 	$(BIN)/python scripts/receipts run board
-	$(BIN)/llmpolicy board show runs/receipts/board --plot docs/board.png
+	$(BIN)/llmpolicy board show receipts/board --plot docs/board.png
 
 # a new requirements.lock after a change of constraints.txt: some ten minutes of asking pip
 lock:

@@ -60,6 +60,16 @@ def test_each_kind_is_told_once_in_one_line_with_its_remedy(run: Run) -> None:
     assert said[0].endswith(f"Change: {first[0].remedy}")
 
 
+def test_what_somebody_else_has_said_is_heard_and_not_said_again(run: Run) -> None:
+    said: list[str] = []
+    heard: list[str] = []
+    looks = Live(run, said.append, [lambda _, finding: heard.append(finding.kind)])
+    looks.said.add("all_wrong")
+    written(run, range(1, 20))
+    looks.look(19)
+    assert heard == ["all_wrong"] and not said
+
+
 def test_a_look_reads_no_more_in_a_longer_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "COMPLETIONS", 12 * SIZE)
     read: list[int] = []

@@ -279,6 +279,7 @@ def test_the_reward_model_lifts_the_truth_and_then_ruins_it(tmp_path: Path) -> N
     run = train_recipe("rlhf_tiny", faster, out=tmp_path / "run", say=said.append)
     assert run.metrics("eval")[-1]["parted"] <= LEVEL
     assert sum(line.startswith("alarm: from step") for line in said) == 1
+    assert not any("note: truth_falls" in line for line in said)
     report: dict[str, Any] = json.loads(
         (run.path / "reward_model" / "reward_model.json").read_text()
     )

@@ -15,8 +15,8 @@ class Problem(BaseModel):
     """A recipe's base, rows and rewards, and the held-out accuracy to be reached.
 
     ``look`` is the number of completions trained on between two looks at ``prompts`` held-out
-    prompts; ``limit`` the most seconds of training; ``answer`` how a right answer is written, for
-    supervised training.
+    prompts, ``most`` that after which a trainer is ended; ``answer`` is how a right answer is
+    written, for supervised training; ``changes`` are of the recipe, for all trainers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,8 +26,9 @@ class Problem(BaseModel):
     target: float = Field(gt=0, le=1)
     prompts: int = Field(gt=0)
     look: int = Field(gt=0)
-    limit: float = Field(gt=0)
+    most: int = Field(gt=0)
     answer: str
+    changes: tuple[str, ...] = ()
 
 
 def problems() -> dict[str, Problem]:

@@ -35,8 +35,8 @@ class Spent:
 
 @dataclass
 class Stopwatch(TrainerCallback):
-    """Looks at the policy every so many completions, and ends the training at the target or at the
-    limit.
+    """Looks at the policy every so many completions, and ends the training at the target or when
+    it had its completions.
 
     It sees what every trainer of transformers tells its callbacks, so that no trainer has to be
     changed; ``accuracy`` measures a model.
@@ -83,8 +83,9 @@ class Stopwatch(TrainerCallback):
         if not self._due(args, state):
             return
         self.spent.halt()
-        self._look(state.global_step * batch_of(args), state.global_step, model)
-        control.should_training_stop |= self.reached or self.spent.seconds > self.problem.limit
+        done = state.global_step * batch_of(args)
+        self._look(done, state.global_step, model)
+        control.should_training_stop |= self.reached or done >= self.problem.most
         self.spent.go()
 
     def _due(self, args: TrainingArguments, state: TrainerState) -> bool:

@@ -32,8 +32,7 @@ def _line(row: Standing, ratio: Interval | None) -> str:
 def _seconds(row: Standing) -> str:
     found = row.figures("seconds")
     if found["low"] is None:
-        limit = row.results[0].problem.limit
-        return f"not within {limit:g}"
+        return "never"
     middle, low, high = (_or_never(found[name]) for name in ("median", "low", "high"))
     return f"{middle} ({low} to {high})"
 

@@ -44,7 +44,8 @@ def recipe(task: Task) -> None:
     """
     from llmpolicy.session import train_recipe
 
-    changes = [f"seed={task.plan.recipe.seed}", *ENDS_SOON, *task.settings.get("changes", ())]
+    own = task.settings.get("changes", ())
+    changes = [f"seed={task.plan.recipe.seed}", *task.problem.changes, *ENDS_SOON, *own]
     train_recipe(task.problem.recipe, changes, out=task.folder / "run", yes=True)
 
 

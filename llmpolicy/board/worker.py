@@ -35,7 +35,7 @@ def main(row_name: str, problem_name: str, seed: str, out: str) -> None:
     from llmpolicy.plan import plan_recipe
     from llmpolicy.recipe import load_recipe
 
-    plan = plan_recipe(load_recipe(asked.recipe, [f"seed={seed}"]))
+    plan = plan_recipe(load_recipe(asked.recipe, [f"seed={seed}", *asked.changes]))
     watch = Stopwatch(asked, accuracy_of(plan, asked))
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="board") as folder, heard(watch):

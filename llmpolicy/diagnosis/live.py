@@ -44,6 +44,8 @@ class Live:
     say: Say
     listeners: list[Heard] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)
+    """Kinds that somebody else has a line of; listeners are told of them all the same."""
     _read: dict[int, list[Completion]] = field(default_factory=dict)
 
     def look(self, step: int) -> list[Finding]:
@@ -56,7 +58,8 @@ class Live:
         new = [finding for finding in found if finding.kind not in self.told]
         for finding in new:
             self.told.add(finding.kind)
-            self.say(note(step, finding))
+            if finding.kind not in self.said:
+                self.say(note(step, finding))
             for listener in self.listeners:
                 self._tell(listener, step, finding)
         return new

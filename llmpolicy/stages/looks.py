@@ -29,8 +29,9 @@ def look_on(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None) -> None:
     from llmpolicy.grpo.callbacks import BestCheckpoint, Looks
     from llmpolicy.grpo.tracking import Traces, alert, is_told_trackio, tell_trackers
 
+    said: set[str] = set()
     if run is not None:
-        live = Live(run, loaded.request.say)
+        live = Live(run, loaded.request.say, said=said)
         if is_told_trackio(trainer):
             live.listeners.append(alert)
             trainer.add_callback(Traces(lambda: trainer.generation.episodes, loaded.request.say))
@@ -43,7 +44,7 @@ def look_on(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None) -> None:
         name = "truth" if plan.truth else "evaluate.every"
         say(f"{name} is left out: no process has all weights while FSDP or DeepSpeed trains")
         return
-    measure = Measure(plan, loaded.policy, run, say)
+    measure = Measure(plan, loaded.policy, run, say, said)
     at_start = settings.curve or plan.truth is not None
     trainer.add_callback(
         BestCheckpoint(
@@ -60,13 +61,16 @@ def look_on(trainer: "PolicyTrainer", loaded: Loaded, run: Run | None) -> None:
 
 class Measure:
     """What a look during training measures: greedy accuracy; where there is a truth, or with
-    ``evaluate.curve``, proxy and truth on the same answers, and whether they part.
+    ``evaluate.curve``, proxy and truth on the same answers, and whether they part; ``said`` gets
+    the kind of finding that an alarm is.
     """
 
-    def __init__(self, plan: Plan, policy: "CausalLMPolicy", run: Run | None, say: Say) -> None:
+    def __init__(
+        self, plan: Plan, policy: "CausalLMPolicy", run: Run | None, say: Say, said: set[str]
+    ) -> None:
         from llmpolicy.evaluation import Watch
 
-        self.plan, self.policy, self.run, self.say = plan, policy, run, say
+        self.plan, self.policy, self.run, self.say, self.said = plan, policy, run, say, said
         self.settings, self.correct = plan.judged_by
         self.truth = plan.truth or self.correct
         length = evaluated_length(plan.recipe)
@@ -75,7 +79,7 @@ class Measure:
             "max_new_tokens": length,
             "partner": talking(plan.recipe, policy, tokens=length),
         }
-        self.rows, self.has_alarmed = plan.held_out, False
+        self.rows = plan.held_out
         self.watch: Watch | None = None
         self.partings: Partings | None = None
         if self.settings.curve:
@@ -119,8 +123,8 @@ class Measure:
         parting = self.partings.take(_seen(look))
         if parting is None:
             return 1.0
-        if parting.is_alarm and not self.has_alarmed:
-            self.has_alarmed = True
+        if parting.is_alarm and "truth_falls" not in self.said:
+            self.said.add("truth_falls")
             self.say(
                 f"alarm: {parting}; the policy of step {parting.best_step} is kept in best/; read"
                 " what the reward pays that is wrong: check-reward"

@@ -1,61 +1,85 @@
 """The board: every shipped row on every problem whose base lies on this machine, five seeds each.
 
-A result that is there is not measured again; those of other sources are thrown away first.
+The results lie in receipts/board, a file each, so that hours of them are measured in parts. One
+that is there is not measured again, unless what it was measured on has changed since: for a row of
+ours all that trains, for another trainer only the problem and the clock.
 """
 
-import shutil
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from llmpolicy.board import BoardRow, load_row, problems, read_board, rows, run_row
+from llmpolicy.bounded import read_json
 from llmpolicy.plan import model_path
 from llmpolicy.recipe import load_recipe
-from scripts.receipts._sources import QUICKSTART, ROOT, RUNS, fingerprint
+from scripts.receipts._sources import QUICKSTART, ROOT, fingerprint
 
-SOURCES = [
-    "scripts/receipts/board.py",
+CLOCK = [
     "llmpolicy/board/**/*",
     "scripts/board/*",
+    "recipes/quickstart.yaml",
+    "recipes/smollm2_reasoning_cpu.yaml",
+    "reward_fns/exact.py",
+]
+"""What every row is measured by."""
+SOURCES = [
+    "scripts/receipts/board.py",
     "llmpolicy/run/*.py",
     "llmpolicy/stages/grpo.py",
+    *CLOCK,
     *QUICKSTART,
 ]
-RESULTS, SEEDS = RUNS / "board", range(5)
+RESULTS, SEEDS = ROOT / "receipts" / "board", range(5)
 BESIDES = [ROOT / "scripts" / "board" / "unsloth.yaml"]
 """Rows that need an environment of their own, which may not be there."""
+OURS = "llmpolicy.board.trainers:recipe"
 
 
 def measure() -> dict[str, Any]:
-    """The board as `llmpolicy board show --json` writes it, with every look."""
-    drop_others(RESULTS, SOURCES)
-    for name in [*rows(), *map(str, BESIDES)]:
-        row = load_row(name)
-        if not _has_environment(row):
-            continue
-        there = [problem for problem in row.problems if _has_base(problem)]
-        run_row(row, name, RESULTS, problems=there, seeds=SEEDS, say=say)
+    """The board as `llmpolicy board show --json` writes it, and the machines that it is of."""
+    for problem, seed, name, row in _asked():
+        keep_or_drop(RESULTS / problem / row.name / f"{seed}.json", sources_of(row))
+        run_row(row, name, RESULTS, problems=[problem], seeds=[seed], say=say)
+        note_sources(RESULTS / problem / row.name / f"{seed}.json", sources_of(row))
     board = read_board(RESULTS)
-    looks = {}
-    for result in board.results:
-        name = f"{result.problem.name}/{result.row}/{result.seed}"
-        looks[name] = [look.model_dump() for look in result.looks]
     machines = {str(result.machine) for result in board.results}
-    return {**board.to_dict(), "machines": sorted(machines), "looks": looks}
+    return {**board.to_dict(), "machines": sorted(machines)}
 
 
-def drop_others(folder: Path, patterns: list[str]) -> None:
-    """Empty a folder of results that were measured on other sources."""
-    noted, sources = folder / "sources", fingerprint(patterns)
-    if folder.is_dir() and (not noted.is_file() or noted.read_text() != sources):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    noted.write_text(sources)
+def _asked() -> Iterator[tuple[str, int, str, BoardRow]]:
+    """All rows with one seed, then with the next: hours of the machine are shared by all."""
+    named = {name: load_row(name) for name in [*rows(), *map(str, BESIDES)]}
+    there = {name: row for name, row in named.items() if _has_environment(row)}
+    for problem in filter(_has_base, problems()):
+        for seed in SEEDS:
+            for name, row in there.items():
+                if problem in row.problems:
+                    yield problem, seed, name, row
+
+
+def sources_of(row: BoardRow) -> str:
+    """One hash over what a row's result depends on."""
+    return fingerprint(SOURCES if row.trainer == OURS else CLOCK)
+
+
+def keep_or_drop(result: Path, sources: str) -> None:
+    """Delete a result that was measured on other sources."""
+    if result.is_file() and read_json(result).get("sources_sha256") != sources:
+        result.unlink()
+
+
+def note_sources(result: Path, sources: str) -> None:
+    """Write into a result what it was measured on."""
+    noted = {**read_json(result), "sources_sha256": sources}
+    result.write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
 
 
 def _has_environment(row: BoardRow) -> bool:
     there = row.python is None or (row.base_dir / row.python).exists()
     if not there:
-        print(f"{row.name}: left out, there is no {row.python}", flush=True)
+        say(f"{row.name}: left out, there is no {row.python}")
     return there
 
 
@@ -64,9 +88,7 @@ def _has_base(problem: str) -> bool:
     path = model_path(recipe.language_model, recipe.base_dir)
     there = Path(path).is_dir() or (ROOT / path).is_dir()
     if not there:
-        print(
-            f"{problem}: left out, there is no {path} (python scripts/get_smollm2.py)", flush=True
-        )
+        say(f"{problem}: left out, there is no {path} (python scripts/get_smollm2.py)")
     return there
 
 

@@ -1,7 +1,7 @@
 """What learns the quickstart's sums soonest: losses and advantages beside the recipe as it is, five
 seeds each, by the board's clock.
 
-A result that is there is not measured again; those of other sources are thrown away first.
+A result that is there is not measured again, unless it was measured on other sources.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import yaml
 from llmpolicy.board import load_row, read_board, run_row
 from llmpolicy.board.results import times_less, told
 from scripts.receipts import board
-from scripts.receipts._sources import RUNS
+from scripts.receipts._sources import RUNS, fingerprint
 
 SOURCES = ["scripts/receipts/what_learns.py", "llmpolicy/advantages.py", *board.SOURCES]
 RESULTS, SEEDS = RUNS / "what_learns", range(5)
@@ -40,15 +40,10 @@ their mean is over.
 
 def measure() -> dict[str, Any]:
     """The board of the variants, and how many times sooner each is than the recipe as it is."""
-    board.drop_others(RESULTS, SOURCES)
-    for name, changes in VARIANTS.items():
-        path = RESULTS / f"{name}.yaml"
-        row = {"name": name, "says": " ".join(changes) or "the recipe as it is"}
-        row |= {"trainer": "llmpolicy.board.trainers:recipe"}
-        path.write_text(yaml.safe_dump({**row, "problems": {PROBLEM: {"changes": changes}}}))
-        run_row(
-            load_row(str(path)), str(path), RESULTS, problems=[PROBLEM], seeds=SEEDS, say=board.say
-        )
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for seed in SEEDS:
+        for name, changes in VARIANTS.items():
+            _run(name, changes, seed)
     found = read_board(RESULTS)
     by_name = {row.name: row.results for row in found.standings[PROBLEM]}
     compared: dict[str, Any] = {}
@@ -57,3 +52,16 @@ def measure() -> dict[str, Any]:
             ratio = times_less(results, by_name["as_it_is"], what)
             compared.setdefault(name, {})[what] = told(ratio)
     return {**found.to_dict(), "times_fewer_than_as_it_is": compared}
+
+
+def _run(name: str, changes: list[str], seed: int) -> None:
+    path, result = RESULTS / f"{name}.yaml", RESULTS / PROBLEM / name / f"{seed}.json"
+    row = {"name": name, "says": " ".join(changes) or "the recipe as it is"}
+    row |= {"trainer": board.OURS}
+    path.write_text(yaml.safe_dump({**row, "problems": {PROBLEM: {"changes": changes}}}))
+    sources = fingerprint(SOURCES)
+    board.keep_or_drop(result, sources)
+    run_row(
+        load_row(str(path)), str(path), RESULTS, problems=[PROBLEM], seeds=[seed], say=board.say
+    )
+    board.note_sources(result, sources)
