@@ -7,16 +7,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from llmpolicy.board import load_row, problems, read_board, rows, run_row
+from llmpolicy.board.matrix_work import MatrixWork
 from llmpolicy.board.result import Look, Result
 from llmpolicy.board.results import Board, differs, times_less
 from llmpolicy.board.stopwatch import Stopwatch
 from llmpolicy.board.text import lines
 from llmpolicy.cli import app
 from llmpolicy.errors import RecipeError, RunError
+from llmpolicy.policies.causal_lm.fast.products import Packed
 from llmpolicy.statistics import student
+from tests import models
 
 ROOT = Path(__file__).parent.parent
 
@@ -162,3 +169,45 @@ def test_two_trainers_are_measured_from_the_same_base(tmp_path: Path) -> None:
     assert told.exit_code == 0 and "never" in told.output
     (target,) = json.loads((tmp_path / "b.json").read_text())["targets"]
     assert {row["name"] for row in target["rows"]} == set(trained)
+
+
+def test_matrix_work_is_what_torch_counts() -> None:
+    model = models.model()
+    ids = torch.arange(24).reshape(2, 12)
+    with MatrixWork() as ours, sdpa_kernel(SDPBackend.MATH):
+        model(input_ids=ids, labels=ids).loss.backward()
+    with FlopCounterMode(display=False) as torchs, sdpa_kernel(SDPBackend.MATH):
+        model(input_ids=ids, labels=ids).loss.backward()
+    assert ours.flops == torchs.get_total_flops() > 0
+    with MatrixWork() as fused:
+        model(input_ids=ids, labels=ids).loss.backward()
+    # scores are computed once more in a backward that has not kept them
+    heads, size = model.config.num_attention_heads, model.config.head_dim
+    again = 2 * 2 * heads * 12 * 12 * size * model.config.num_hidden_layers
+    assert fused.flops - ours.flops == again
+
+
+@torch.inference_mode()
+def test_matrix_work_sees_products_of_packed_weights() -> None:
+    layer, x = nn.Linear(24, 40), torch.randn(7, 24)
+    for product in (layer, Packed(layer), Packed(layer).silu):
+        with MatrixWork() as work:
+            product(x)
+        assert work.flops == 2 * 7 * 24 * 40
+
+
+def test_the_clock_stands_while_matrix_work_is_counted() -> None:
+    problem = problems()["sums"].model_copy(update={"most": 8, "look": 8})
+    watch, control = Stopwatch(problem, lambda model: 0.0), SimpleNamespace(should_log=False)
+    args: Any = SimpleNamespace(per_device_train_batch_size=8, gradient_accumulation_steps=1)
+    told: Any = control
+    watch.on_train_begin(args, state(0), told)
+    watch.on_log(args, state(1), told, {"completions/mean_length": 3.0})
+    seconds = watch.looks[-1].seconds
+    torch.ones(2, 3) @ torch.ones(3, 4)
+    watch.on_step_end(args, state(2), told)
+    torch.ones(2, 3) @ torch.ones(3, 4)
+    watch.on_log(args, state(2), told, {"completions/mean_length": 3.0})
+    assert watch.counted is not None and watch.counted.flops == 2 * 2 * 3 * 4
+    assert told.should_training_stop and watch.spent.seconds == seconds
+    assert len(watch.looks) == 2 and watch.tokens == 24

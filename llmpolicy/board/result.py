@@ -10,7 +10,7 @@ from llmpolicy.board.problems import Problem
 from llmpolicy.bounded import read_json
 from llmpolicy.errors import RunError
 
-SPENT = ("seconds", "processor_seconds", "tokens")
+SPENT = ("seconds", "processor_seconds", "tokens", "matrix_work")
 """What a target costs."""
 
 
@@ -40,6 +40,7 @@ class Result(BaseModel):
     problem: Problem
     reached: bool
     looks: list[Look] = Field(min_length=1)
+    flops_a_step: float | None = None
     machine: dict[str, Any] = {}
 
     @property
@@ -48,8 +49,14 @@ class Result(BaseModel):
         return self.looks[-1]
 
     def spent(self, what: str) -> float:
-        """One of `SPENT` until the target was seen; infinite where it was not."""
-        return float(getattr(self.last, what)) if self.reached else math.inf
+        """One of `SPENT` until the target was seen, matrix work in floating-point operations;
+        infinite where it was not, or nobody knows.
+        """
+        if not self.reached:
+            return math.inf
+        if what != "matrix_work":
+            return float(getattr(self.last, what))
+        return math.inf if self.flops_a_step is None else self.flops_a_step * self.last.step
 
 
 def read_result(file: Path) -> Result:

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from llmpolicy.board.matrix_work import MatrixWork
 from llmpolicy.board.problems import Problem
 from llmpolicy.board.result import Look
 
@@ -39,7 +40,8 @@ class Stopwatch(TrainerCallback):
     it had its completions.
 
     It sees what every trainer of transformers tells its callbacks, so that no trainer has to be
-    changed; ``accuracy`` measures a model.
+    changed; ``accuracy`` measures a model. Behind the last look one more step is made, whose
+    products are counted: that would cost time before.
     """
 
     problem: Problem
@@ -49,6 +51,8 @@ class Stopwatch(TrainerCallback):
     tokens: float = 0.0
     logged: int = 0
     """The step up to which tokens are counted."""
+    counted: MatrixWork | None = None
+    """The matrix work of one more step, behind the last look."""
 
     @property
     def reached(self) -> bool:
@@ -66,6 +70,10 @@ class Stopwatch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Ask for a log where a look is due: it says how many tokens were generated."""
+        if self.counted is not None:
+            self.counted.__exit__(None, None, None)
+            control.should_training_stop = True
+            return
         control.should_log = control.should_log or self._due(args, state)
 
     def on_log(
@@ -78,6 +86,8 @@ class Stopwatch(TrainerCallback):
         **_: Any,
     ) -> None:
         """Count tokens, and look at the policy where that is due."""
+        if self.counted is not None:
+            return
         self.tokens += _generated(logs or {}, batch_of(args)) * (state.global_step - self.logged)
         self.logged = state.global_step
         if not self._due(args, state):
@@ -85,8 +95,11 @@ class Stopwatch(TrainerCallback):
         self.spent.halt()
         done = state.global_step * batch_of(args)
         self._look(done, state.global_step, model)
-        control.should_training_stop |= self.reached or done >= self.problem.most
-        self.spent.go()
+        if self.reached or done >= self.problem.most:
+            self.counted = MatrixWork()
+            self.counted.__enter__()
+        else:
+            self.spent.go()
 
     def _due(self, args: TrainingArguments, state: TrainerState) -> bool:
         """Whether the last step has passed a multiple of ``look``, and was not looked at."""

@@ -17,7 +17,10 @@ def lines(board: Board) -> Iterator[str]:
             f"{problem}: {about.target:.0%} of {about.prompts} held-out prompts"
             f" (recipe {about.recipe})"
         )
-        yield f"  {'row':<16} {'reached':>8}  {'seconds':<22} {'tokens':>10}  than {AGAINST}"
+        yield (
+            f"  {'row':<14} {'reached':>7}  {'seconds':<20} {'tokens':>9} {'TFLOP':>7}"
+            f"  than {AGAINST}"
+        )
         for row in rows:
             yield "  " + _line(row, board.against(problem, row))
 
@@ -25,7 +28,8 @@ def lines(board: Board) -> Iterator[str]:
 def _line(row: Standing, ratio: Interval | None) -> str:
     seeds = f"{row.reached} of {len(row.results)}"
     return (
-        f"{row.name:<16} {seeds:>8}  {_seconds(row):<22} {_tokens(row):>10}  {_than(row, ratio)}"
+        f"{row.name:<14} {seeds:>7}  {_seconds(row):<20} {_tokens(row):>9} {_work(row):>7}"
+        f"  {_than(row, ratio)}"
     ).rstrip()
 
 
@@ -46,6 +50,11 @@ def _tokens(row: Standing) -> str:
     return "" if tokens is None else f"{tokens:,.0f}"
 
 
+def _work(row: Standing) -> str:
+    flops = row.figures("matrix_work")["median"]
+    return "" if flops is None else f"{flops / 1e12:,.3g}"
+
+
 def _than(row: Standing, ratio: Interval | None) -> str:
     if row.name == AGAINST:
         return ""
@@ -53,6 +62,8 @@ def _than(row: Standing, ratio: Interval | None) -> str:
         return "not to be compared"
     if not differs(ratio):
         return f"no difference ({ratio.low:.2f} to {ratio.high:.2f} times)"
+    if ratio.value < 1:
+        return f"{1 / ratio.value:.1f} times later ({1 / ratio.high:.1f} to {1 / ratio.low:.1f})"
     return f"{ratio.value:.1f} times sooner ({ratio.low:.1f} to {ratio.high:.1f})"
 
 

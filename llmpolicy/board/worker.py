@@ -82,6 +82,7 @@ def facts(asked: Problem, watch: Any, whole: float, load: float) -> dict[str, An
         "schema": 1,
         "problem": asked.model_dump(),
         "reached": watch.reached,
+        "flops_a_step": watch.counted.flops or None if watch.counted else None,
         "looks": [look.model_dump() for look in watch.looks],
         "whole_seconds": whole,
         "load": load,
