@@ -12,7 +12,8 @@ FILE = Path(__file__).parent / "problems.yaml"
 
 
 class Problem(BaseModel):
-    """A recipe's base, rows and rewards, and the held-out accuracy to be reached.
+    """A recipe's base (after its warm start), rows and rewards, and the held-out accuracy to be
+    reached.
 
     ``look`` is the number of completions trained on between two looks at ``prompts`` held-out
     prompts, ``most`` that after which a trainer is ended; ``answer`` is how a right answer is

@@ -15,14 +15,15 @@ from llmpolicy.types import Sample
 
 @dataclass(frozen=True)
 class Task:
-    """What a trainer is given: a problem as a recipe's plan (rows, rewards, arithmetic, seed), the
-    row's settings, and an empty folder.
+    """What a trainer is given: a problem as a recipe's plan (rows, rewards, arithmetic, seed) with
+    the recipe's ``changes`` that lead there, the row's settings, and an empty folder.
 
     Every trainer of transformers hears the ``stopwatch``; another one has to call it.
     """
 
     problem: Problem
     plan: Plan
+    changes: Sequence[str]
     settings: Mapping[str, Any]
     folder: Path
     stopwatch: Stopwatch
@@ -44,8 +45,7 @@ def recipe(task: Task) -> None:
     """
     from llmpolicy.session import train_recipe
 
-    own = task.settings.get("changes", ())
-    changes = [f"seed={task.plan.recipe.seed}", *task.problem.changes, *ENDS_SOON, *own]
+    changes = [*task.changes, *ENDS_SOON, *task.settings.get("changes", ())]
     train_recipe(task.problem.recipe, changes, out=task.folder / "run", yes=True)
 
 

@@ -35,13 +35,32 @@ def main(row_name: str, problem_name: str, seed: str, out: str) -> None:
     from llmpolicy.plan import plan_recipe
     from llmpolicy.recipe import load_recipe
 
-    plan = plan_recipe(load_recipe(asked.recipe, [f"seed={seed}", *asked.changes]))
-    watch = Stopwatch(asked, accuracy_of(plan, asked))
-    load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="board") as folder, heard(watch):
-        trainer(Task(asked, plan, row.settings_of(asked.name), Path(folder), watch))
+    with tempfile.TemporaryDirectory(prefix="board") as folder:
+        changes = [f"seed={seed}", *asked.changes]
+        changes += warm_started(asked.recipe, changes, Path(folder) / "base")
+        plan = plan_recipe(load_recipe(asked.recipe, changes))
+        watch = Stopwatch(asked, accuracy_of(plan, asked))
+        load = os.getloadavg()[0]
+        with heard(watch):
+            settings = row.settings_of(asked.name)
+            trainer(Task(asked, plan, changes, settings, Path(folder), watch))
     whole = time.perf_counter() - begun
     Path(out).write_text(json.dumps(facts(asked, watch, whole, load), indent=1) + "\n")
+
+
+def warm_started(recipe_name: str, changes: list[str], folder: Path) -> list[str]:
+    """The recipe's supervised warm start belongs to its base: it is carried out in a folder, and
+    these changes begin from there. None for a recipe without one.
+    """
+    from llmpolicy.recipe import load_recipe
+    from llmpolicy.session import train_stages
+
+    recipe = load_recipe(recipe_name, changes)
+    if recipe.demonstrations is None:
+        return []
+    train_stages(recipe, folder, until="sft", say=print)
+    (path,) = {file.parent for file in folder.rglob("config.json")}
+    return [f"model={{path: {path}}}", "demonstrations=null", "sft=null"]
 
 
 def accuracy_of(plan: Any, asked: Problem) -> Callable[[Any], float]:
@@ -49,15 +68,19 @@ def accuracy_of(plan: Any, asked: Problem) -> Callable[[Any], float]:
     given by a copy of it, so that training is not touched.
     """
     from llmpolicy.evaluation.measure import greedy_accuracy
+    from llmpolicy.plan import evaluated_length
+    from llmpolicy.stages.partner import talking
     from llmpolicy.stages.policy import build_policy
 
     settings, correct = plan.judged_by
     copied = build_policy(plan.recipe)
-    rows = plan.held_out[: asked.prompts]
+    rows, length = plan.held_out[: asked.prompts], evaluated_length(plan.recipe)
+    partner = talking(plan.recipe, copied, tokens=length)
+    how: dict[str, Any] = {"threshold": settings.threshold, "max_new_tokens": length}
 
     def accuracy(model: Any) -> float:
         copied.model.load_state_dict(model.state_dict())
-        return greedy_accuracy(copied, rows, correct, threshold=settings.threshold)
+        return greedy_accuracy(copied, rows, correct, partner=partner, **how)
 
     return accuracy
 

@@ -14,23 +14,19 @@ from llmpolicy.board import BoardRow, load_row, problems, read_board, rows, run_
 from llmpolicy.bounded import read_json
 from llmpolicy.plan import model_path
 from llmpolicy.recipe import load_recipe
-from scripts.receipts._sources import QUICKSTART, ROOT, fingerprint
+from scripts.receipts._sources import QUICKSTART, ROOT, TRAINING, fingerprint
 
-CLOCK = [
-    "llmpolicy/board/**/*",
-    "scripts/board/*",
-    "recipes/quickstart.yaml",
-    "recipes/smollm2_reasoning_cpu.yaml",
-    "reward_fns/exact.py",
-]
+CLOCK = [f"llmpolicy/board/{name}.py" for name in ("stopwatch", "worker", "matrix_work")]
 """What every row is measured by."""
 SOURCES = [
     "scripts/receipts/board.py",
     "llmpolicy/run/*.py",
     "llmpolicy/stages/grpo.py",
-    *CLOCK,
+    "llmpolicy/board/**/*",
+    "scripts/board/*",
     *QUICKSTART,
 ]
+TRAINS = ["llmpolicy/stages/grpo.py", "llmpolicy/run/*.py", *TRAINING]
 RESULTS, SEEDS = ROOT / "receipts" / "board", range(5)
 BESIDES = [ROOT / "scripts" / "board" / "unsloth.yaml"]
 """Rows that need an environment of their own, which may not be there."""
@@ -40,9 +36,11 @@ OURS = "llmpolicy.board.trainers:recipe"
 def measure() -> dict[str, Any]:
     """The board as `llmpolicy board show --json` writes it, and the machines that it is of."""
     for problem, seed, name, row in _asked():
-        keep_or_drop(RESULTS / problem / row.name / f"{seed}.json", sources_of(row))
+        result = RESULTS / problem / row.name / f"{seed}.json"
+        sources = sources_of(row, problem)
+        keep_or_drop(result, sources)
         run_row(row, name, RESULTS, problems=[problem], seeds=[seed], say=say)
-        note_sources(RESULTS / problem / row.name / f"{seed}.json", sources_of(row))
+        note_sources(result, sources)
     board = read_board(RESULTS)
     machines = {str(result.machine) for result in board.results}
     return {**board.to_dict(), "machines": sorted(machines)}
@@ -59,9 +57,17 @@ def _asked() -> Iterator[tuple[str, int, str, BoardRow]]:
                     yield problem, seed, name, row
 
 
-def sources_of(row: BoardRow) -> str:
-    """One hash over what a row's result depends on."""
-    return fingerprint(SOURCES if row.trainer == OURS else CLOCK)
+def sources_of(row: BoardRow, problem: str) -> str:
+    """One hash over what a row's result on a problem depends on."""
+    about = problems()[problem]
+    module, _, _ = row.trainer.partition(":")
+    trainer = module.replace(".", "/") + ".py"
+    if module.endswith(".py"):
+        trainer = str((row.base_dir / module).relative_to(ROOT))
+    files = [*CLOCK, trainer, f"recipes/{about.recipe}.yaml"]
+    if row.trainer == OURS:
+        files += TRAINS
+    return fingerprint(files, about.model_dump(), row.settings_of(problem))
 
 
 def keep_or_drop(result: Path, sources: str) -> None:
