@@ -57,14 +57,14 @@ def _asked() -> Iterator[tuple[str, int, str, BoardRow]]:
                     yield problem, seed, name, row
 
 
-def sources_of(row: BoardRow, problem: str) -> str:
+def sources_of(row: BoardRow, problem: str, *more: str) -> str:
     """One hash over what a row's result on a problem depends on."""
     about = problems()[problem]
     module, _, _ = row.trainer.partition(":")
     trainer = module.replace(".", "/") + ".py"
     if module.endswith(".py"):
         trainer = str((row.base_dir / module).relative_to(ROOT))
-    files = [*CLOCK, trainer, f"recipes/{about.recipe}.yaml"]
+    files = [*CLOCK, *more, trainer, f"recipes/{about.recipe}.yaml"]
     if row.trainer == OURS:
         files += TRAINS
     return fingerprint(files, about.model_dump(), row.settings_of(problem))

@@ -1,21 +1,21 @@
-"""What learns the quickstart's sums soonest: losses and advantages beside the recipe as it is, five
-seeds each, by the board's clock.
+"""What learns the sums and the dialogue game soonest: losses and advantages beside the recipe as
+it is, five seeds each, by the board's clock.
 
 A result that is there is not measured again, unless it was measured on other sources.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
 from llmpolicy.board import load_row, read_board, run_row
-from llmpolicy.board.results import times_less, told
-from scripts.receipts import board
-from scripts.receipts._sources import RUNS, fingerprint
+from llmpolicy.board.results import Standing, times_less, told
+from scripts.receipts import board as receipt
+from scripts.receipts._sources import RUNS
 
-SOURCES = ["scripts/receipts/what_learns.py", "llmpolicy/advantages.py", *board.SOURCES]
+SOURCES = ["scripts/receipts/what_learns.py", "llmpolicy/advantages.py", *receipt.SOURCES]
 RESULTS, SEEDS = RUNS / "what_learns", range(5)
-PROBLEM = "sums"
 
 OWN = "advantage=llmpolicy.advantages"
 VARIANTS = {
@@ -32,36 +32,53 @@ VARIANTS = {
     "maxrl": [f"{OWN}:maximum_likelihood"],
     "pods": [f"{OWN}:extremes"],
     "refill": ["sampling={refill: true, max_tokens: 2560}"],
+    "memory": ["sampling={memory: true}"],
+    "refill_memory": ["sampling={refill: true, max_tokens: 2560, memory: true}"],
 }
 """Changes of the recipe. With one update a generation, clipping never acts: losses differ by what
 their mean is over.
 """
 
 
+PROBLEMS = {
+    "sums": list(VARIANTS),
+    "guess": ["as_it_is", "maxrl", "rloo", "gspo", "no_spread", "dr_grpo"],
+}
+"""Which are tried on which."""
+
+
 def measure() -> dict[str, Any]:
-    """The board of the variants, and how many times sooner each is than the recipe as it is."""
+    """The board of the variants, and how many times fewer tokens and seconds each takes than the
+    recipe as it is.
+    """
     RESULTS.mkdir(parents=True, exist_ok=True)
     for seed in SEEDS:
-        for name, changes in VARIANTS.items():
-            _run(name, changes, seed)
-    found = read_board(RESULTS)
-    by_name = {row.name: row.results for row in found.standings[PROBLEM]}
+        for problem, names in PROBLEMS.items():
+            for name in names:
+                _run(name, problem, seed)
+    board = read_board(RESULTS)
+    compared = {problem: _compared(rows) for problem, rows in board.standings.items()}
+    return {**board.to_dict(), "times_fewer_than_as_it_is": compared}
+
+
+def _compared(rows: Sequence[Standing]) -> dict[str, Any]:
+    by_name = {row.name: row.results for row in rows}
     compared: dict[str, Any] = {}
     for name, results in by_name.items():
         for what in ("tokens", "processor_seconds"):
             ratio = times_less(results, by_name["as_it_is"], what)
             compared.setdefault(name, {})[what] = told(ratio)
-    return {**found.to_dict(), "times_fewer_than_as_it_is": compared}
+    return compared
 
 
-def _run(name: str, changes: list[str], seed: int) -> None:
-    path, result = RESULTS / f"{name}.yaml", RESULTS / PROBLEM / name / f"{seed}.json"
-    row = {"name": name, "says": " ".join(changes) or "the recipe as it is"}
-    row |= {"trainer": board.OURS}
-    path.write_text(yaml.safe_dump({**row, "problems": {PROBLEM: {"changes": changes}}}))
-    sources = fingerprint(SOURCES)
-    board.keep_or_drop(result, sources)
-    run_row(
-        load_row(str(path)), str(path), RESULTS, problems=[PROBLEM], seeds=[seed], say=board.say
-    )
-    board.note_sources(result, sources)
+def _run(name: str, problem: str, seed: int) -> None:
+    changes, path = VARIANTS[name], RESULTS / f"{name}.yaml"
+    data = {"name": name, "says": " ".join(changes) or "the recipe as it is"}
+    data["trainer"] = receipt.OURS
+    on = {known: {"changes": changes} for known, names in PROBLEMS.items() if name in names}
+    path.write_text(yaml.safe_dump({**data, "problems": on}))
+    row, result = load_row(str(path)), RESULTS / problem / name / f"{seed}.json"
+    sources = receipt.sources_of(row, problem, "llmpolicy/advantages.py")
+    receipt.keep_or_drop(result, sources)
+    run_row(row, str(path), RESULTS, problems=[problem], seeds=[seed], say=receipt.say)
+    receipt.note_sources(result, sources)
