@@ -64,6 +64,12 @@ def right(completion: Sequence[int], prompt: str) -> float:
     return float(all(token in completion for token in wanted))
 
 
+def graded(completion: Sequence[int], prompt: str) -> float:
+    """Many values, some below 0: the share of the prompt's letter, less .3 a token."""
+    wanted = {"a": 1, "b": 2}[prompt]
+    return completion.count(wanted) / len(completion) - 0.3 * len(completion)
+
+
 @dataclass(frozen=True)
 class Prompt:
     """All completions of a prompt: ``log_prob`` (Y, T) a token, ``score`` (Y, T, P) = ∇ log π of
