@@ -18,7 +18,7 @@ from llmpolicy.board.matrix_work import MatrixWork
 from llmpolicy.board.result import Look, Result
 from llmpolicy.board.results import Board, differs, times_less
 from llmpolicy.board.stopwatch import Stopwatch
-from llmpolicy.board.text import lines
+from llmpolicy.board.text import _end, lines, plot_board
 from llmpolicy.cli import app
 from llmpolicy.errors import RecipeError, RunError
 from llmpolicy.policies.causal_lm.fast.products import Packed
@@ -211,3 +211,17 @@ def test_the_clock_stands_while_matrix_work_is_counted() -> None:
     assert watch.counted is not None and watch.counted.flops == 2 * 2 * 3 * 4
     assert told.should_training_stop and watch.spent.seconds == seconds
     assert len(watch.looks) == 2 and watch.tokens == 24
+
+
+def test_the_page_shows_the_results_that_are_kept() -> None:
+    page = (ROOT / "docs" / "board.md").read_text(encoding="utf-8")
+    for line in lines(read_board(ROOT / "receipts" / "board")):
+        assert line in page.splitlines()
+
+
+def test_the_plot_ends_where_the_target_was_last_seen(tmp_path: Path) -> None:
+    results = [result("trl", 0, 8.0), result("late", 0, 99.0, reached=False)]
+    plot_board(Board(results), tmp_path / "board.svg")
+    drawn = (tmp_path / "board.svg").read_text()
+    assert "trl" in drawn and "late" in drawn
+    assert _end(Board(results).standings["sums"]) == pytest.approx(8.8)

@@ -68,21 +68,34 @@ def _than(row: Standing, ratio: Interval | None) -> str:
 
 
 def plot_board(board: Board, file: Path) -> None:
-    """Accuracy over seconds of training, a panel a problem, a line a seed."""
+    """Accuracy over seconds of training, a panel a problem, a line a seed; up to the last that saw
+    the target.
+    """
     panels = list(board.standings.items())
+    names = sorted({result.row for result in board.results})
     with drawing(file, len(panels), 1, (7, 3.4 * len(panels))) as (_, axes):
         for axis, (problem, rows) in zip(axes[:, 0], panels, strict=True):
-            _draw(axis, rows)
-            axis.set(xscale="log", ylim=(0, 1), xlabel="seconds of training", ylabel=problem)
+            _draw(axis, rows, names)
+            about = rows[0].results[0].problem
+            axis.set(ylim=(0, 1), xlim=(0, _end(rows)), xlabel="seconds of training")
+            axis.set_ylabel(f"{problem}: held out, target {about.target:.0%}")
             axis.legend(fontsize=8, loc="lower right")
 
 
-def _draw(axis: Any, rows: list[Standing]) -> None:
+def _draw(axis: Any, rows: list[Standing], names: list[str]) -> None:
     target = rows[0].results[0].problem.target
     axis.axhline(target, color=GREY, linewidth=0.8, linestyle="--")
-    for number, row in enumerate(rows):
+    for row in rows:
         for index, result in enumerate(row.results):
-            seconds = [max(look.seconds, 0.1) for look in result.looks]
+            seconds = [look.seconds for look in result.looks]
             accuracy = [look.accuracy for look in result.looks]
-            name = None if index else row.name
-            axis.plot(seconds, accuracy, color=f"C{number}", linewidth=1, label=name)
+            how = {"color": f"C{names.index(row.name)}", "label": None if index else row.name}
+            axis.plot(seconds, accuracy, linewidth=1, **how)
+            if result.reached:
+                axis.plot(seconds[-1:], accuracy[-1:], "o", markersize=4, color=how["color"])
+
+
+def _end(rows: list[Standing]) -> float:
+    results = [result for row in rows for result in row.results]
+    reached = [result.last.seconds for result in results if result.reached]
+    return 1.1 * max(reached or [result.last.seconds for result in results])
