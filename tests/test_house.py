@@ -20,6 +20,7 @@ FLOORS = {
     for room in rooms.split(", ")
 }
 LIGHT = (
+    "llmpolicy.scale.text",
     "llmpolicy.rewards",
     "llmpolicy.sandbox",
     "llmpolicy.recipe",

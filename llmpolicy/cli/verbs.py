@@ -142,26 +142,51 @@ def play(
 
 @app.command()
 def explain(
-    recipe: RecipeName,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="A recipe; without one a usual step of --model."),
+    ] = None,
     overrides: Overrides = None,
     target: Annotated[str, typer.Option("--for", help="cpu or gpu.")] = "cpu",
     processes: Annotated[int, typer.Option(help="How many processes will train.")] = 1,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE|DIR", help="With --for gpu: 0.5B, 1.5B, 7B, 14B, 32B."),
+    ] = None,
+    world: Annotated[
+        int | None, typer.Option(metavar="N", help="With --for gpu: on so many GPUs.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="With --model or --world: h100, h200, a100 or rtx4090.")
+    ] = "h100",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write it to this file.")
     ] = None,
     yes: Yes = False,
 ) -> None:
-    """Say what a recipe means: where each value came from, and the arithmetic of its steps. Loads
-    no model.
+    """Say what a recipe means: where each value came from, and the arithmetic of its steps; on so
+    many GPUs memory, products and seconds too. Loads no model.
     """
     from llmpolicy.session.evaluate import explain_recipe
+    from llmpolicy.session.scale import scale_of
 
     check_file(json_file)
-    explanation = explain_recipe(
-        recipe, overrides or (), target=target, processes=processes, yes=yes
-    )
-    tell(str(explanation))
-    write_json(json_file, explanation.to_dict())
+    is_sized = model is not None or world is not None
+    if is_sized and target != "gpu":
+        raise typer.BadParameter("--model and --world size a step on GPUs: add --for gpu")
+    told: dict[str, Any] = {}
+    if recipe is not None:
+        explanation = explain_recipe(
+            recipe, overrides or (), target=target, processes=processes, yes=yes
+        )
+        tell(str(explanation))
+        told = explanation.to_dict()
+    if recipe is None or is_sized:
+        named = None if recipe is None else (recipe, overrides or (), processes)
+        scale = scale_of(model, world, device, named)
+        tell(str(scale))
+        told = {**told, "scale": scale.to_dict()} if told else scale.to_dict()
+    write_json(json_file, told)
 
 
 @app.command()
