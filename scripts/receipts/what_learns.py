@@ -1,7 +1,8 @@
 """What learns the sums and the dialogue game soonest: losses and advantages beside the recipe as
 it is, five seeds each, by the board's clock.
 
-A result that is there is not measured again, unless it was measured on other sources.
+The results lie in receipts/what_learns, a file each: one that is there is not measured again,
+unless it was measured on other sources.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,11 @@ import yaml
 from llmpolicy.board import load_row, read_board, run_row
 from llmpolicy.board.results import Standing, times_less, told
 from scripts.receipts import board as receipt
-from scripts.receipts._sources import RUNS
+from scripts.receipts._sources import ROOT, RUNS
 
 SOURCES = ["scripts/receipts/what_learns.py", "llmpolicy/advantages.py", *receipt.SOURCES]
-RESULTS, SEEDS = RUNS / "what_learns", range(5)
+RESULTS, SEEDS = ROOT / "receipts" / "what_learns", range(5)
+ROWS = RUNS / "what_learns"
 
 OWN = "advantage=llmpolicy.advantages"
 VARIANTS = {
@@ -51,7 +53,7 @@ def measure() -> dict[str, Any]:
     """The board of the variants, and how many times fewer tokens and seconds each takes than the
     recipe as it is.
     """
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    ROWS.mkdir(parents=True, exist_ok=True)
     for seed in SEEDS:
         for problem, names in PROBLEMS.items():
             for name in names:
@@ -72,7 +74,7 @@ def _compared(rows: Sequence[Standing]) -> dict[str, Any]:
 
 
 def _run(name: str, problem: str, seed: int) -> None:
-    changes, path = VARIANTS[name], RESULTS / f"{name}.yaml"
+    changes, path = VARIANTS[name], ROWS / f"{name}.yaml"
     data = {"name": name, "says": " ".join(changes) or "the recipe as it is"}
     data["trainer"] = receipt.OURS
     on = {known: {"changes": changes} for known, names in PROBLEMS.items() if name in names}
