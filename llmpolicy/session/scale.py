@@ -1,44 +1,17 @@
 """What a step comes to on accelerators, for a model of a size or a recipe's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from llmpolicy.errors import RecipeError, nearest
 from llmpolicy.plan import Plan, model_path, plan_recipe
 from llmpolicy.recipe import load_recipe
-from llmpolicy.scale import DEVICES, Load, Shape, shape_of
-from llmpolicy.scale.text import WORLDS, lines, to_dict
+from llmpolicy.scale import DEVICES, Load, shape_of
+from llmpolicy.scale.text import WORLDS, Scale
 
 PROMPT = 512
 """Tokens of a prompt where a recipe does not bound them."""
 RANK = 8
 """Of a LoraConfig where nothing is said."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A model, what its step trains on, a device, and how many of them."""
-
-    name: str
-    shape: Shape
-    load: Load
-    device: str
-    worlds: Sequence[int]
-    both: bool
-    """Whether all weights and an adapter are told, or what a recipe asks for."""
-
-    def __str__(self) -> str:
-        """As lines for a terminal."""
-        return "\n".join(lines(*self._asked(), both=self.both))
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return to_dict(*self._asked(), both=self.both)
-
-    def _asked(self) -> tuple[str, Shape, Load, tuple[str, Any], Sequence[int]]:
-        device = (self.device, DEVICES[self.device])
-        return self.name, self.shape, self.load, device, self.worlds
 
 
 Asked = tuple[str, Sequence[str], int]
