@@ -1,7 +1,8 @@
 """What the record of a run costs: the rows of its completions, the figures of its rewards, its log
 and the checks while it goes on, as shares of the processor seconds of a step without them.
 
-The quickstart has the smallest steps that there are; dialogues have rows with turns. First every
+The quickstart has the smallest steps that there are; dialogues have rows with turns; SmolLM2, where
+its files are there, is a model of the smallest size that is of use. First every
 step is recorded and each part timed in its thread. Then steps are recorded and not, in turn, in one
 process: the difference has in it what the parts cost elsewhere (caches, locks), but not the checks.
 """
@@ -16,7 +17,7 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
-from scripts.receipts._sources import QUICKSTART
+from scripts.receipts._sources import QUICKSTART, ROOT
 
 SOURCES = [
     "scripts/receipts/record.py",
@@ -24,12 +25,17 @@ SOURCES = [
     "llmpolicy/diagnosis/*.py",
     "llmpolicy/rewards/compose/statistics.py",
     "recipes/guess_number_cpu.yaml",
+    "recipes/smollm2_reasoning_cpu.yaml",
     *QUICKSTART,
 ]
 RECIPES = {
     "quickstart": ["evaluate=null"],
     "guess_number_cpu": ["evaluate=null", "grpo.max_steps=50"],
 }
+SMOLLM2 = "smollm2_reasoning_cpu"
+if (ROOT / "models" / "SmolLM2-135M-Instruct").is_dir():
+    quick = ["model.dtype=bfloat16", "grpo.bf16=true", "grpo.save_steps=1000"]
+    RECIPES[SMOLLM2] = ["evaluate=null", "grpo.max_steps=30", *quick]
 FIRST = 6
 """Steps before those that count."""
 Work = Callable[..., Any]
