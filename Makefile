@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: install demo browser test test-slow newest lint battery zoo doctor-bench board semantics lock audit bench receipts receipts-check clean
+.PHONY: install demo browser test test-slow newest lint battery zoo doctor-bench board semantics lock audit bench gpu receipts receipts-check clean
 .DEFAULT_GOAL := test
 
 # Every file but torch's is checked by its hash: pip prefers a file whose hash its index tells, and would take gigabytes of CUDA in
@@ -105,6 +105,10 @@ audit:
 
 bench: install
 	$(BIN)/python scripts/bench.py --json bench.json
+
+# laws on the device, the bench, 50 steps of GSM8K with vLLM and without: under half an hour, where there is an accelerator
+gpu: install
+	$(BIN)/python -m scripts.gpu
 
 receipts: install
 	$(BIN)/python scripts/receipts run
