@@ -124,8 +124,17 @@ def update(
 
 
 def main(folder: Path, losses: list[str]) -> None:
-    """One update a loss; rank 0 writes them all."""
+    """One update a loss, and unless it is one loss alone what is odd; rank 0 writes them all."""
     found = {loss: update(folder, loss) for loss in losses}
+    if len(losses) > 1:
+        found |= odd(folder)
+    if int(os.environ["RANK"]) == 0:
+        torch.save(found, folder / "updates.pt")
+
+
+def odd(folder: Path) -> dict[str, dict[str, Any]]:
+    """Updates in which processes have other numbers of rows to learn from than one another."""
+    found = {}
     found["ragged"] = update(folder, "grpo", late, budget=30)
     found["ragged with a reference"] = update(folder, "dapo", late, budget=30, beta=0.04)
     found["cut"] = update(
@@ -134,8 +143,7 @@ def main(folder: Path, losses: list[str]) -> None:
     found["composed"] = update(folder, "dapo", COMPOSED)
     for name, sampling in SAMPLING.items():
         found[name] = update(folder, "dapo", rarely, sampling=sampling)
-    if int(os.environ["RANK"]) == 0:
-        torch.save(found, folder / "updates.pt")
+    return found
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import typer
 from llmpolicy.cli import board, reading, verbs
 from llmpolicy.cli.app import Stopped, app, write_json
 from llmpolicy.errors import LLMPolicyError, one_line
+from llmpolicy.grpo.peers import PeerError
 from llmpolicy.signals import end_with_launcher, is_main
 from llmpolicy.terminal import begun_by, open_standard, show_all, show_traceback, shown, wrapped
 from llmpolicy.tuning import keep_memory, spin_less
@@ -41,7 +42,7 @@ def run() -> None:
             show_traceback(error)
             raise SystemExit(1) from None
         if sentence:  # without arguments the help was shown
-            _say(f"error: {sentence}")
+            _say(f"error: {sentence}", on_each_host=isinstance(error, PeerError))
         raise SystemExit(2) from None
     else:
         raise SystemExit(outcome if isinstance(outcome, int) else 0)
@@ -81,7 +82,7 @@ def _ran_out(error: Exception) -> bool:
     return ran_out(error)
 
 
-def _say(sentence: str) -> None:
-    if is_main():
+def _say(sentence: str, *, on_each_host: bool = False) -> None:
+    if is_main() or (on_each_host and os.environ.get("LOCAL_RANK") == "0"):
         with contextlib.suppress(OSError):  # a terminal that is gone
             print(wrapped(shown(sentence)), file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@ it run anywhere.
 """
 
 import math
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,12 @@ from transformers.integrations.integration_utils import (
 from trl import GRPOConfig
 
 from llmpolicy.errors import RecipeError, nearest, one_line
+from llmpolicy.grpo.peers import meet
 from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, trackers
 from llmpolicy.recipe.no_effect import check_device
+
+SHARES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+"""What accelerate's launcher sets where processes share out the weights."""
 
 
 def target() -> str:
@@ -50,6 +55,7 @@ def grpo_config(
     )
     settings.update(push_to_hub=False, remove_unused_columns=False, eval_strategy="no")
     try:
+        meet(settings)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             args = GRPOConfig(**settings)
@@ -61,10 +67,24 @@ def grpo_config(
             "grpo.fsdp shares weights out among processes, and there is one; start several with"
             " torchrun"
         )
+    refuse_shares_on_cpus(args)
     if not 0 < args.temperature < math.inf:
         raise RecipeError(f"grpo.temperature is {args.temperature}; expected above 0")
     check_device("grpo", args)
     return args
+
+
+def refuse_shares_on_cpus(args: GRPOConfig) -> None:
+    """Raise RecipeError for FSDP or DeepSpeed on CPUs, where accelerate leaves all weights with
+    each process, without a word.
+    """
+    named = [name for name in SHARES if os.environ.get(name) == "true"]
+    if args.device.type == "cpu" and (args.fsdp or named):
+        asked = "grpo.fsdp" if args.fsdp else "the launcher's file"
+        raise RecipeError(
+            f"{asked} shares weights out among processes, which accelerate does on accelerators"
+            " only: on a CPU each process would keep them all; leave it out"
+        )
 
 
 def _try_optimizer(args: GRPOConfig) -> None:

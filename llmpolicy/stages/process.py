@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from llmpolicy.errors import RunError
+from llmpolicy.grpo.peers import PeerError, among_peers
 from llmpolicy.run import Run
 from llmpolicy.run.disk import DiskError, unwritten
 from llmpolicy.run.paths import functions_in
@@ -87,7 +88,7 @@ def failing(run: Run | None) -> Iterator[None]:
     on.
     """
     try:
-        with terminable():
+        with terminable(), among_peers():
             yield
     except SystemExit:
         raise
@@ -108,6 +109,8 @@ def failing(run: Run | None) -> Iterator[None]:
                 if run.checkpoints():
                     on = f"make space, then\n{go_on(run)}"
                 raise DiskError(f"{error}; {on}") from error
+            if isinstance(error, PeerError) and run.checkpoints():
+                raise PeerError(f"{error}\n{go_on(run)}") from error
         raise
 
 
@@ -174,7 +177,17 @@ def launcher() -> str | None:
     if config or shares:
         file = f" --config_file {shlex.quote(config)}" if config else ""
         return f"accelerate launch{file} --num_processes {world_size()}"
-    return f"torchrun --nproc_per_node {world_size()}" if world_size() > 1 else None
+    return _torchrun() if world_size() > 1 else None
+
+
+def _torchrun() -> str:
+    """What starts as many processes, on as many hosts; each host gives its own rank."""
+    said, hosts = os.environ.get, int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+    if hosts == 1:
+        return f"torchrun --nproc_per_node {world_size()}"
+    meet = f"--master_addr {said('MASTER_ADDR')} --master_port {said('MASTER_PORT')}"
+    here = f"--node_rank {said('GROUP_RANK')} --nproc_per_node {said('LOCAL_WORLD_SIZE')}"
+    return f"torchrun --nnodes {hosts} {meet} {here}"
 
 
 def _launch_config() -> str | None:

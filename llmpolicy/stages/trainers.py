@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmpolicy.errors import RecipeError, one_line
+from llmpolicy.grpo.peers import meet
 from llmpolicy.recipe import GRPO_DEFAULTS, STAGE_DEFAULTS, STAGES, TARGET_DEFAULTS
 from llmpolicy.recipe.no_effect import check_device
 from llmpolicy.run.sealed import Facts
@@ -29,6 +30,7 @@ def stage_config(block: str, settings: Facts, *, folder: Path, seed: int, target
     options |= {"seed": seed, "push_to_hub": False, "disable_tqdm": True}
     options["output_dir"] = str(folder.with_name(f"{folder.name}_trainer"))
     try:
+        meet(options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             args = getattr(trl, STAGES[block])(**options)
