@@ -16,8 +16,8 @@ from llmpolicy.run import Run
 from tests.test_two_processes import updates
 from tests.two_hosts import ROOT, Host, family, two_hosts
 
-TIMEOUT = 6
-"""Seconds of grpo.ddp_timeout."""
+TIMEOUT = 12
+"""Seconds of grpo.ddp_timeout: more than a busy machine keeps one of two processes waiting."""
 LEFT = TIMEOUT + 30
 """Seconds after which none of the processes may live that can still run."""
 BRIEF = ["grpo.per_device_train_batch_size=32", "evaluate.n=20", "evaluate.samples=2"]
