@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch._C import _len_torch_dispatch_stack
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
@@ -208,7 +209,7 @@ def test_the_clock_stands_while_matrix_work_is_counted() -> None:
     watch.on_step_end(args, state(2), told)
     torch.ones(2, 3) @ torch.ones(3, 4)
     watch.on_log(args, state(2), told, {"completions/mean_length": 3.0})
-    assert watch.counted is not None and watch.counted.flops == 2 * 2 * 3 * 4
+    assert watch.flops_a_step == 2 * 2 * 3 * 4
     assert told.should_training_stop and watch.spent.seconds == seconds
     assert len(watch.looks) == 2 and watch.tokens == 24
 
@@ -225,3 +226,15 @@ def test_the_plot_ends_where_the_target_was_last_seen(tmp_path: Path) -> None:
     drawn = (tmp_path / "board.svg").read_text()
     assert "trl" in drawn and "late" in drawn
     assert _end(Board(results).standings["sums"]) == pytest.approx(8.8)
+
+
+def test_what_comes_after_the_training_is_no_step_of_it() -> None:
+    problem = problems()["sums"].model_copy(update={"most": 8, "look": 8})
+    watch, told = Stopwatch(problem, lambda model: 0.0), SimpleNamespace(should_log=False)
+    args: Any = SimpleNamespace(per_device_train_batch_size=8, gradient_accumulation_steps=1)
+    control: Any = told
+    watch.on_train_begin(args, state(0), control)
+    watch.on_log(args, state(1), control, {"completions/mean_length": 3.0})
+    assert _len_torch_dispatch_stack() == 1
+    watch.on_train_end(args, state(1), control)
+    assert _len_torch_dispatch_stack() == 0 and watch.flops_a_step is None

@@ -13,6 +13,7 @@ from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu
 
 from llmpolicy.errors import RecipeError
 from llmpolicy.grpo.config import grpo_config
+from llmpolicy.grpo.peers import SHARES
 from llmpolicy.recipe import load_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -78,6 +79,6 @@ def test_weights_are_not_said_to_be_shared_out_on_a_cpu(
 def grpo_config_without(config: Any, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Any:
     """A configuration for a CPU, made before anybody asked for shared weights."""
     with monkeypatch.context() as before:
-        for name in config.SHARES:
+        for name in SHARES:
             before.delenv(name, raising=False)
         return grpo_config({"use_cpu": True}, output_dir=folder, seed=0, reward_weights=[1.0])

@@ -60,10 +60,11 @@ def _attention_backward(_: Tensor, query: Tensor, key: Tensor, *__: Any, **___: 
     return 2 * 5 * prod(query.shape) * key.shape[-2]
 
 
-_aten, _onednn = torch.ops.aten, torch.ops.mkldnn
-_FORMULAS: Mapping[Any, Formula] = {
+_aten = torch.ops.aten
+_FORMULAS: dict[Any, Formula] = {
     **flop_registry,
-    _onednn._linear_pointwise: _linear,
     _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     _aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
+if torch.backends.mkldnn.is_available():
+    _FORMULAS[torch.ops.mkldnn._linear_pointwise] = _linear

@@ -51,8 +51,10 @@ class Stopwatch(TrainerCallback):
     tokens: float = 0.0
     logged: int = 0
     """The step up to which tokens are counted."""
-    counted: MatrixWork | None = None
-    """The matrix work of one more step, behind the last look."""
+    counting: MatrixWork | None = None
+    """What counts one more step, behind the last look, while it goes on."""
+    flops_a_step: int | None = None
+    """What that step came to; None where the training ended without one."""
 
     @property
     def reached(self) -> bool:
@@ -70,8 +72,8 @@ class Stopwatch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Ask for a log where a look is due: it says how many tokens were generated."""
-        if self.counted is not None:
-            self.counted.__exit__(None, None, None)
+        if self.counting is not None:
+            self.flops_a_step = self._count_no_more()
             control.should_training_stop = True
             return
         control.should_log = control.should_log or self._due(args, state)
@@ -86,7 +88,7 @@ class Stopwatch(TrainerCallback):
         **_: Any,
     ) -> None:
         """Count tokens, and look at the policy where that is due."""
-        if self.counted is not None:
+        if self.counting is not None or self.flops_a_step is not None:
             return
         self.tokens += _generated(logs or {}, batch_of(args)) * (state.global_step - self.logged)
         self.logged = state.global_step
@@ -96,10 +98,22 @@ class Stopwatch(TrainerCallback):
         done = state.global_step * batch_of(args)
         self._look(done, state.global_step, model)
         if self.reached or done >= self.problem.most:
-            self.counted = MatrixWork()
-            self.counted.__enter__()
+            self.counting = MatrixWork()
+            self.counting.__enter__()
         else:
             self.spent.go()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Count nothing of what comes after the training, where the last look was its end."""
+        if self.counting is not None:
+            self._count_no_more()
+
+    def _count_no_more(self) -> int:
+        """Let products go uncounted again; how much was counted."""
+        assert self.counting is not None
+        self.counting.__exit__(None, None, None)
+        flops, self.counting = self.counting.flops, None
+        return flops
 
     def _due(self, args: TrainingArguments, state: TrainerState) -> bool:
         """Whether the last step has passed a multiple of ``look``, and was not looked at."""

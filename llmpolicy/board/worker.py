@@ -105,7 +105,7 @@ def facts(asked: Problem, watch: Any, whole: float, load: float) -> dict[str, An
         "schema": 1,
         "problem": asked.model_dump(),
         "reached": watch.reached,
-        "flops_a_step": watch.counted.flops or None if watch.counted else None,
+        "flops_a_step": watch.flops_a_step,
         "looks": [look.model_dump() for look in watch.looks],
         "whole_seconds": whole,
         "load": load,

@@ -18,12 +18,9 @@ from transformers.integrations.integration_utils import (
 from trl import GRPOConfig
 
 from llmpolicy.errors import RecipeError, nearest, one_line
-from llmpolicy.grpo.peers import meet
+from llmpolicy.grpo.peers import SHARES, meet
 from llmpolicy.recipe import GRPO_DEFAULTS, TARGET_DEFAULTS, trackers
 from llmpolicy.recipe.no_effect import check_device
-
-SHARES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
-"""What accelerate's launcher sets where processes share out the weights."""
 
 
 def target() -> str:

@@ -19,6 +19,9 @@ from llmpolicy.errors import LLMPolicyError, one_line
 ANSWER = 5.0
 """Seconds in which a process that still lives says so, after another one has left."""
 
+SHARES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+"""What accelerate's launcher sets where processes share out the weights."""
+
 PACKAGE = Path(__file__).parent.parent
 
 WAITED = {
@@ -59,16 +62,16 @@ def among_peers() -> Iterator[None]:
     if not _has_peers():
         yield
         return
-    board = _Board()
-    board.note("host", socket.gethostname())
+    notices = _Notices()
+    notices.note("host", socket.gethostname())
     try:
         yield
     except SystemExit:
         raise
     except BaseException as error:
         if _is_lost(error):
-            raise PeerError(_lost(error, board)) from error
-        board.note("left", one_line(error)[:300] or type(error).__name__)
+            raise PeerError(_lost(error, notices)) from error
+        notices.note("left", one_line(error)[:300] or type(error).__name__)
         raise
 
 
@@ -84,7 +87,7 @@ def _is_lost(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (isinstance(error, known) or "gloo" in str(error))
 
 
-class _Board:
+class _Notices:
     """What each process has written where all meet: the store of the launcher, at MASTER_ADDR."""
 
     def __init__(self) -> None:
@@ -135,14 +138,14 @@ class _Board:
             answers.append(question(store))
 
 
-def _lost(error: BaseException, board: _Board) -> str:
+def _lost(error: BaseException, notices: _Notices) -> str:
     """Who is missing, what was waited for, and for how long, as one sentence."""
     waited = re.search(r"[Tt]imed out waiting (\d+)ms", str(error))
     why = "the connection was closed"
     if waited:
         why = f"nothing came for {int(waited[1]) / 1000:g} s (grpo.ddp_timeout)"
-    here = f"rank {board.rank} on {socket.gethostname()}"
-    return f"{here} waited for {_what(error)} and {why}: {_who(board)}"
+    here = f"rank {notices.rank} on {socket.gethostname()}"
+    return f"{here} waited for {_what(error)} and {why}: {_who(notices)}"
 
 
 def _what(error: BaseException) -> str:
@@ -153,24 +156,24 @@ def _what(error: BaseException) -> str:
     return f"the others' part of {named[-1]}" if named else "the other processes"
 
 
-def _who(board: _Board) -> str:
+def _who(notices: _Notices) -> str:
     """Which processes left, by what they or their silence say."""
-    until, waits = time.monotonic() + ANSWER, board.note("waits", "")
+    until, waits = time.monotonic() + ANSWER, notices.note("waits", "")
     waiting: dict[int, str] = {}
     left: dict[int, str] = {}
-    while waits and not left and len(waiting) < board.world and time.monotonic() < until:
+    while waits and not left and len(waiting) < notices.world and time.monotonic() < until:
         time.sleep(0.2)
-        waiting, left = board.read("waits") or {}, board.read("left") or {}
+        waiting, left = notices.read("waits") or {}, notices.read("left") or {}
     if not waiting:
-        return f"the host {board.address}, where all processes meet, does not answer"
-    return _said(board, board.read("host") or {}, left, set(waiting))
+        return f"the host {notices.address}, where all processes meet, does not answer"
+    return _said(notices, notices.read("host") or {}, left, set(waiting))
 
 
-def _said(board: _Board, hosts: dict[int, str], left: dict[int, str], waits: set[int]) -> str:
+def _said(notices: _Notices, hosts: dict[int, str], left: dict[int, str], waits: set[int]) -> str:
     if left:
         rank, words = next(iter(left.items()))
         return f"rank {rank} on {hosts.get(rank, 'its host')} ended with: {words}"
-    silent = sorted(set(range(board.world)) - waits)
+    silent = sorted(set(range(notices.world)) - waits)
     if not silent:
         return "all of them still answer, so that the network between them failed"
     named = ", ".join(f"rank {rank} on {hosts.get(rank, 'its host')}" for rank in silent)

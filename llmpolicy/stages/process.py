@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from llmpolicy.errors import RunError
-from llmpolicy.grpo.peers import PeerError, among_peers
+from llmpolicy.grpo.peers import SHARES, PeerError, among_peers
 from llmpolicy.run import Run
 from llmpolicy.run.disk import DiskError, unwritten
 from llmpolicy.run.paths import functions_in
@@ -26,7 +26,6 @@ _busy = threading.RLock()
 _threads: list[int] = []
 """How many threads there were before a small model was given one."""
 
-_SHARES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
 DRY_RUN = "dry run: the recipe, its rows, rewards and arithmetic are in order; no model was loaded"
 
 
@@ -173,7 +172,7 @@ def launcher() -> str | None:
     Without a file or a setting that asks for accelerate it is torchrun: on a CPU accelerate starts
     one process.
     """
-    config, shares = _launch_config(), any(os.environ.get(name) == "true" for name in _SHARES)
+    config, shares = _launch_config(), any(os.environ.get(name) == "true" for name in SHARES)
     if config or shares:
         file = f" --config_file {shlex.quote(config)}" if config else ""
         return f"accelerate launch{file} --num_processes {world_size()}"
